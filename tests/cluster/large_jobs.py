@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,9 +11,10 @@ import yaml
 
 from cluster.operator_process import JOBS, Process
 from support.operator.builders import a_recipe
-from testbed.kube import Kube
+from testbed.kube import Json, Kube, Refused
 
 _KEY = "another.dev/notes"
+_TRIES = 20
 LARGEST_ANNOTATION = "x" * (262_144 - len(_KEY))
 """The API server allows 262,144 bytes of keys and values of annotations."""
 
@@ -51,7 +54,22 @@ def create_jobs(
             "metadata": metadata,
             "spec": spec,
         }
-        kube.create(JOBS.format(namespace), body)
+        _create(kube, JOBS.format(namespace), body)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(create, range(count)))
+
+
+def _create(kube: Kube, path: str, body: Json) -> None:
+    """Create an object, again while etcd or the API server of a busy machine runs out of time."""
+    for tried in itertools.count():
+        try:
+            kube.create(path, body)
+        except Refused as refused:
+            if refused.status == 409 and tried:
+                return  # the try before was carried out
+            if refused.status < 500 or tried == _TRIES:
+                raise
+            time.sleep(1)
+        else:
+            return
