@@ -112,7 +112,7 @@ def test_a_shard_and_its_index_have_the_bytes_that_their_manifest_says(what: str
     shard = dataset.manifest.shards[0]
     os.truncate(tmp_path / "data" / (shard.path if what == "shard" else shard.index_path), 1 << 40)
     problems = [*check_dataset(open_dataset(open_storage(str(tmp_path / "data"))))]
-    assert any("has 1,099,511,627,776 bytes, " in problem for problem in problems), problems
+    assert any("has 1099511627776 bytes" in problem.replace(",", "") for problem in problems), problems
 
 
 @pytest.mark.parametrize(("name", "limit"), [("net.whl", WHEEL), ("net/model.py", CODE_FILE)])

@@ -25,7 +25,9 @@ def read_bounded(storage: Storage, path: str, limit: ObjectLimit) -> bytes:
     try:
         return storage.read(path, limit)
     except OversizedObject as error:
-        raise invalid_dataset(storage.url, f"{path}: {error}") from error
+        has = "" if error.size is None else f"{error.size} bytes, "
+        problem = f"{path} has {has}more than {limit.most_bytes}"
+        raise invalid_dataset(storage.url, problem) from error
 
 
 def read_index(storage: Storage, shard: Shard, *, classes: int) -> ShardIndex:

@@ -95,6 +95,7 @@ class OversizedObject(UnreadableObject, ValueError):  # noqa: N818 - as above
         problem = f"has {has} bytes, {limit.kind} has at most {limit.most_bytes:,}"
         fix = "restore it from a copy, or remove it"
         super().__init__("ObjectTooLarge", refusal("uri", shown, problem, fix), f"it {problem}")
+        self.size = size
         self._arguments = (shown, size, limit)
 
     def __str__(self) -> str:
