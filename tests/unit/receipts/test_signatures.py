@@ -294,8 +294,8 @@ WRONG_POLICIES = {
         "keys[0].publicKey: holds no public key in PEM",
     ),
     "more than pods can be given": (
-        a_policy(("a", KEY), more="images: [" + ", ".join(f"r{n:0500}" for n in range(64)) + "]")
-        + a_policy(("b", OTHER), more="images: [" + ", ".join(f"r{n:0500}" for n in range(64)) + "]").split(
+        a_policy(("a", KEY), more="images: [" + ", ".join(f"r{n:0511}" for n in range(64)) + "]")
+        + a_policy(("b", OTHER), more="images: [" + ", ".join(f"r{n:0511}" for n in range(64)) + "]").split(
             "keys:\n"
         )[1],
         "keys: take 6",
