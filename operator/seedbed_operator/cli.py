@@ -48,6 +48,14 @@ _OPTIONS: Final = (
         help="NetworkPolicy of each job: JSON with the lists ingress and egress, added to the rules between "
         "its own pods; `default` refuses metadata addresses; `none` makes no policies.",
     ),
+    click.option(
+        "--gpu-exchange",
+        type=click.Choice(["auto", "nccl", "sealed"]),
+        default="auto",
+        show_default=True,
+        help="How ranks on GPUs exchange: `nccl` takes messages from whoever reaches its ports; `sealed` "
+        "goes over gloo with the token, and is slower; `auto` is nccl where each job has a NetworkPolicy.",
+    ),
     click.option("--kubeconfig", help="File that says where the API server is; in a pod not needed."),
     click.option(
         "--signing-key",

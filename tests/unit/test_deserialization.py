@@ -54,6 +54,7 @@ ALLOWED = {
 INSIDE_RAY = {
     "workloads/seedbed/ray_cluster/ray_trainer.py": "WorkerConfig to the ranks, through Ray Train",
     "workloads/seedbed/ray_cluster/process_group.py": "the calls that set up the group, through Ray Train",
+    "workloads/seedbed/ray_cluster/gpu_process_group.py": "the same for ranks on GPUs",
     "workloads/seedbed/ray_cluster/elastic_policy.py": "its own settings, through Ray Train",
     "workloads/seedbed/ray_cluster/progress_board.py": "progress and errors of ranks, as calls of a Ray actor",
     "workloads/seedbed/ray_cluster/rendezvous_store.py": "nothing: bytes in Ray's control store",

@@ -92,6 +92,10 @@ HostAndPort = Annotated[
 ]
 
 
+GpuExchange = Literal["NCCL", "Sealed"]
+"""How ranks on GPUs exchange: by NCCL, or by messages over gloo that are sealed with the job's token."""
+
+
 # Plain pydantic instead of pydantic-settings: the operator builds these models in every reconcile, in 0.2 ms
 # instead of 2 ms, and its own environment (POD_NAME among it) must never become that of a pod.
 class EnvironmentModel(StatusBlock):
@@ -155,6 +159,9 @@ class DriverEnvironment(PodEnvironment):
     role: Literal["driver"] = Field(alias=env_vars.ROLE)
     ray_mode: RayMode = Field(default="head", alias=env_vars.RAY_MODE)
     ray_address: HostAndPort | None = Field(default=None, validate_default=True, alias=env_vars.RAY_ADDRESS)
+    gpu_exchange: GpuExchange | None = Field(default=None, alias=env_vars.GPU_EXCHANGE)
+    """None, of CPUs and of operators of before it, counts as Sealed: NCCL takes messages from whoever reaches
+    its ports, which only a network that keeps strangers away makes up for."""
 
     @field_validator("ray_address", mode="after")
     @classmethod

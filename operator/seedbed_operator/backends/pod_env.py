@@ -10,6 +10,7 @@ from seedbed_api.object_metadata import ObjectMeta
 from seedbed_api.pod_contract import env_vars, paths
 from seedbed_api.pod_contract.pod_environment import (
     DriverEnvironment,
+    GpuExchange,
     PodEnvironment,
     VerifierEnvironment,
     WorkerEnvironment,
@@ -25,13 +26,19 @@ Variable = dict[str, Any]
 
 
 def driver_environment(
-    job: JobView, effective: EffectiveProfile, attempt: DesiredAttempt, *, ray_address: str | None = None
+    job: JobView,
+    effective: EffectiveProfile,
+    attempt: DesiredAttempt,
+    *,
+    ray_address: str | None = None,
+    gpu_exchange: GpuExchange = "Sealed",
 ) -> DriverEnvironment:
     """Return the environment of a driver that is the Ray head, or joins the Ray at an address."""
     return DriverEnvironment(
         role="driver",
         ray_mode="head" if ray_address is None else "join",
         ray_address=ray_address,
+        gpu_exchange=gpu_exchange if effective.device == "cuda" else None,
         **_of_every_pod(job, effective, attempt),
     )
 

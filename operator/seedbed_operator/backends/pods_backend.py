@@ -14,6 +14,7 @@ from seedbed_api.pod_contract.driver_endpoint import (
     RAY_PORT_NAME,
 )
 from seedbed_api.pod_contract.labels import Role
+from seedbed_api.pod_contract.pod_environment import GpuExchange
 from seedbed_operator.backends.backend_interface import Backends, DesiredAttempt
 from seedbed_operator.backends.child_metadata import (
     attempt_labels,
@@ -69,6 +70,8 @@ class PodsBackend:
     ray_mode: Literal["head", "join"] = "head"
     network: NetworkRules | None = None
     """Rules of the NetworkPolicy of each job; None makes none."""
+    gpu_exchange: GpuExchange = "Sealed"
+    """How ranks on GPUs exchange."""
 
     def children(self, job: JobView, profile: ProfileView, attempt: DesiredAttempt) -> tuple[Create, ...]:
         """Return Secrets, NetworkPolicy, driver, Service and workers, in the order of creation."""
@@ -76,7 +79,7 @@ class PodsBackend:
         return (
             token_secret(job),
             *self._before_pods(job, effective),
-            Create(kind="Pod", body=driver_pod(job, effective, attempt)),
+            Create(kind="Pod", body=driver_pod(job, effective, attempt, gpu_exchange=self.gpu_exchange)),
             _service(job, attempt),
             *(worker_pod(job, effective, attempt, index) for index in attempt.workers),
         )
@@ -101,9 +104,9 @@ class PodsBackend:
 BACKENDS: Backends = {"Pods": PodsBackend()}
 
 
-def backends_with(network: NetworkRules | None) -> Backends:
+def backends_with(network: NetworkRules | None, gpu_exchange: GpuExchange = "Sealed") -> Backends:
     """Return the backends of an operator with these settings."""
-    return {"Pods": PodsBackend(network=network)}
+    return {"Pods": PodsBackend(network=network, gpu_exchange=gpu_exchange)}
 
 
 def token_secret(job: JobView) -> Create:
@@ -127,10 +130,17 @@ def ray_address(job: JobView, attempt: DesiredAttempt) -> str:
 
 
 def driver_pod(
-    job: JobView, effective: EffectiveProfile, attempt: DesiredAttempt, *, ray_address: str | None = None
+    job: JobView,
+    effective: EffectiveProfile,
+    attempt: DesiredAttempt,
+    *,
+    ray_address: str | None = None,
+    gpu_exchange: GpuExchange = "Sealed",
 ) -> dict[str, Any]:
     """Return the driver pod; it is the Ray head, or joins the Ray at an address."""
-    environment = driver_environment(job, effective, attempt, ray_address=ray_address)
+    environment = driver_environment(
+        job, effective, attempt, ray_address=ray_address, gpu_exchange=gpu_exchange
+    )
     box = container(
         "driver",
         effective,

@@ -127,7 +127,7 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
     reconciler = Reconciler(
         cache=cache,
         states=states,
-        planner=ConfiguredPlanner(backends=backends_with(settings.network_rules)),
+        planner=ConfiguredPlanner(backends=backends_with(settings.network_rules, settings.exchange_of_gpus)),
         evidence_collector=EvidenceCollector(cluster, polls),
         executor=PlanExecutor(cluster, cache),
         status_writer=StatusWriter(cluster, cache, settings.identity, written),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from seedbed_api.errors import UserError, refusal
+from seedbed_api.pod_contract.pod_environment import GpuExchange
 from seedbed_operator.backends.network_policy import NetworkRules
 from seedbed_operator.manager.network_rules import DEFAULT, parse_network_rules
 
@@ -39,6 +40,8 @@ class Settings:
     log_format: Literal["json", "text"] = "text"
     network_policy: str = DEFAULT
     """Which NetworkPolicy each job gets: default, none, or its rules as JSON."""
+    gpu_exchange: Literal["auto", "nccl", "sealed"] = "auto"
+    """How ranks on GPUs exchange; auto: by NCCL where each job has a NetworkPolicy."""
     grace_seconds: int = 20
     """Time for running reconciles to end after SIGTERM."""
 
@@ -46,6 +49,13 @@ class Settings:
     def network_rules(self) -> NetworkRules | None:
         """Return the rules of the NetworkPolicies; None where none are made."""
         return parse_network_rules(self.network_policy)
+
+    @property
+    def exchange_of_gpus(self) -> GpuExchange:
+        """Return how ranks on GPUs exchange."""
+        if self.gpu_exchange == "auto":
+            return "Sealed" if self.network_rules is None else "NCCL"
+        return "NCCL" if self.gpu_exchange == "nccl" else "Sealed"
 
     @property
     def scopes(self) -> tuple[str | None, ...]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from seedbed.pods.pod_cluster import PodCluster
 from seedbed.pods.pod_settings import DriverSettings, WorkerSettings, pod_settings
 from seedbed.pods.ray_node import set_ray_variables
+from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed_api.errors import UserError
 from seedbed_api.run_identity import ExpectedIdentity
 from unit.pods.worker_environment import DRIVER, JOB, WORKER
@@ -31,6 +35,19 @@ def test_a_worker() -> None:
     settings = told(WORKER)
     assert (settings.role, settings.ray_address) == ("worker", "digits-2-head:6379")
     assert (settings.ranks, settings.gpus, settings.device) == (4, 1, "cuda")
+
+
+def test_ranks_on_gpus_seal_their_messages_unless_the_operator_says_that_the_network_is_closed() -> None:
+    seen = []
+    for settings in (told(), told(SEEDBED_GPU_EXCHANGE="NCCL")):
+        assert isinstance(settings, DriverSettings)
+        cluster = PodCluster(settings, stopping=threading.Event())
+        with (
+            mock.patch.object(cluster, "start"),
+            cluster.provision_workers(mock.Mock(), WorkerRange(least=1, most=2)) as placement,
+        ):
+            seen.append(placement.gpu_exchange)
+    assert seen == ["Sealed", "NCCL"]
 
 
 def test_what_earlier_attempts_found_reaches_the_driver() -> None:

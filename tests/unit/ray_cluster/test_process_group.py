@@ -3,44 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from datetime import timedelta
 from types import SimpleNamespace
-from unittest import mock
 
 import pytest
 
-from seedbed.ray_cluster import process_group, rendezvous_store
+from seedbed.ray_cluster import process_group
 from seedbed.ray_cluster.process_group import group_key, take_group_key
-from seedbed.ray_cluster.rendezvous_store import RendezvousStore
 from seedbed_api.errors import InfrastructureError
-
-
-class ControlStore:
-    """Ray's key-value store, as one process sees it."""
-
-    def __init__(self) -> None:
-        self.values: dict[tuple[bytes, str], bytes] = {}
-
-    def _internal_kv_put(self, key: str, value: bytes, *, namespace: bytes) -> None:
-        self.values[namespace, key] = value
-
-    def _internal_kv_get(self, key: str, *, namespace: bytes) -> bytes | None:
-        return self.values.get((namespace, key))
-
-    def _internal_kv_exists(self, key: str, *, namespace: bytes) -> bool:
-        return (namespace, key) in self.values
-
-
-@pytest.fixture
-def control() -> Iterator[ControlStore]:
-    store = ControlStore()
-    with mock.patch.object(rendezvous_store, "internal_kv", store):
-        yield store
-
-
-def a_store(group: str, seconds: float = 30) -> RendezvousStore:
-    return RendezvousStore(group, timeout=timedelta(seconds=seconds))
+from support.gloo.control_store import ControlStore, a_store
 
 
 def test_a_rank_waits_for_what_another_one_sets(control: ControlStore) -> None:

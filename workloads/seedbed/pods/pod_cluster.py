@@ -33,7 +33,7 @@ class PodCluster:
         """Place ranks on worker pods, which the operator creates and removes."""
         del program, workers
         self.start()
-        yield WorkerPlacement(gpus_per_rank=self._gpus)
+        yield WorkerPlacement(gpus_per_rank=self._gpus, gpu_exchange=self._settings.gpu_exchange or "Sealed")
 
     def available_ranks(self) -> int:
         """Return how many ranks the worker pods that have joined have room for."""

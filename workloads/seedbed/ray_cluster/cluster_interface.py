@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
+from seedbed_api.pod_contract.pod_environment import GpuExchange
+
 if TYPE_CHECKING:
     from seedbed.training.worker_config import WorkerConfig
 
@@ -40,6 +42,8 @@ class WorkerPlacement:
     without_ray_train: bool = False
     """That rank runs without Ray Train: the driver is a trial of a sweep itself."""
     gpus_per_rank: int = 0
+    gpu_exchange: GpuExchange = "Sealed"
+    """How ranks on GPUs exchange; sealed where strangers may reach their ports."""
 
 
 class TaskRunner(Protocol):

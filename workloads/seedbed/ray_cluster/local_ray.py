@@ -58,6 +58,7 @@ SETTINGS = {
     # raylets would report dead workers on stdout, where the status belongs; the driver reports them
     "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
     "GLOO_SOCKET_IFNAME": "lo",
+    "NCCL_SOCKET_IFNAME": "lo",
 }
 
 
@@ -80,7 +81,7 @@ class LocalCluster:
             yield WorkerPlacement(in_process=True)
             return
         with local_ray(workers=workers.most, gpus=_gpus(program, workers)):
-            yield WorkerPlacement(gpus_per_rank=int(program.device == "cuda"))
+            yield WorkerPlacement(gpus_per_rank=int(program.device == "cuda"), gpu_exchange="NCCL")
 
     def available_ranks(self) -> int:
         """Return none: they are started together with the training."""

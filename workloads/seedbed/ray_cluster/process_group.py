@@ -44,20 +44,7 @@ class _GlooBackend(Backend):
 
     def on_start(self, worker_group: Any, backend_config: Any) -> None:
         """Make one process group of all workers."""
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        joined = [
-            worker_group.execute_single_async(
-                rank,
-                _join,
-                nonce=nonce,
-                own=rank,
-                world=len(worker_group),
-                seconds=backend_config.timeout_seconds,
-            )
-            for rank in range(len(worker_group))
-        ]
-        ray.get(joined)
-        internal_kv._internal_kv_del(f"{nonce.hex()}/", del_by_prefix=True, namespace=NAMESPACE)
+        form_group(worker_group, backend=backend_config.backend, seconds=backend_config.timeout_seconds)
 
     def on_shutdown(self, worker_group: Any, backend_config: Any) -> None:
         """Leave the process group, unless a worker failed: who lost a peer would hang, and is killed next."""
@@ -66,6 +53,19 @@ class _GlooBackend(Backend):
         if status is not None and status.errors:
             return
         ray.wait(worker_group.execute_async(_leave), num_returns=len(worker_group), timeout=_LEAVE_SECONDS)
+
+
+def form_group(worker_group: Any, *, backend: str, seconds: float) -> None:
+    """Make one process group of all workers, who find each other in Ray's control store."""
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    joined = [
+        worker_group.execute_single_async(
+            rank, join_group, backend=backend, nonce=nonce, own=rank, world=len(worker_group), seconds=seconds
+        )
+        for rank in range(len(worker_group))
+    ]
+    ray.get(joined)
+    internal_kv._internal_kv_del(f"{nonce.hex()}/", del_by_prefix=True, namespace=NAMESPACE)
 
 
 @dataclass
@@ -86,7 +86,8 @@ def take_group_key() -> bytes | None:
     return key
 
 
-def _join(*, nonce: bytes, own: int, world: int, seconds: float) -> None:
+def join_group(*, backend: str, nonce: bytes, own: int, world: int, seconds: float) -> None:
+    """Join the process group as one rank, with a store that needs the token; gloo's messages are sealed."""
     import torch.distributed as dist
 
     from seedbed.arithmetic.subtree_exchange import greet
@@ -95,7 +96,7 @@ def _join(*, nonce: bytes, own: int, world: int, seconds: float) -> None:
     patience = timedelta(seconds=seconds)
     _membership.store = RendezvousStore(nonce.hex(), timeout=patience)
     _membership.key = group_key(os.environ, nonce)
-    dist.init_process_group("gloo", store=_membership.store, rank=own, world_size=world, timeout=patience)
+    dist.init_process_group(backend, store=_membership.store, rank=own, world_size=world, timeout=patience)
     greet(_membership.key, seconds=min(seconds, _GREETING_SECONDS))
 
 

@@ -19,7 +19,7 @@ import ray
 from ray._common.constants import RAY_WARN_BLOCKING_GET_INSIDE_ASYNC_ENV_VAR
 from ray.exceptions import RayError
 from ray.train import ScalingConfig, get_context
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.constants import get_env_vars_to_propagate
@@ -32,6 +32,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from seedbed.periodic_thread import PeriodicThread
 from seedbed.ray_cluster.cluster_interface import WorkerPlacement, WorkerRange
 from seedbed.ray_cluster.elastic_policy import ElasticScalingPolicy
+from seedbed.ray_cluster.gpu_process_group import GpuGroupConfig
 from seedbed.ray_cluster.process_group import GlooConfig, take_group_key
 from seedbed.ray_cluster.progress_board import InProcessLink, ProgressBoard, RayActorLink
 from seedbed.startup.import_path import extend_import_path
@@ -47,7 +48,6 @@ OnProgress = Callable[[RunProgress], None]
 ReadBoard = Callable[[], tuple[RunProgress | None, SeedbedError | None]]
 
 _POLL_SECONDS = 0.25
-_NCCL_TIMEOUT_SECONDS = 600
 
 _UNUSED_CALLBACKS = (
     DatasetsCallback,  # an actor that splits datasets; our feeds open their own
@@ -147,7 +147,7 @@ class _RayTraining:
         return trainer(
             _train_loop_per_worker,
             train_loop_config={"program": self._program, "board": self._board, "modules": sys.path},
-            torch_config=_process_group_config(self._program),
+            torch_config=_process_group_config(self._program, self._placement),
             scaling_config=scaling,
             run_config=_run_config(folder, restarts=self._restarts),
             policy=ElasticScalingPolicy(
@@ -213,10 +213,8 @@ def _own_node_id() -> str:
     return str(ray.get_runtime_context().get_node_id())
 
 
-def _process_group_config(program: WorkerConfig) -> TorchConfig | GlooConfig:
-    if program.device == "cuda":
-        return TorchConfig(backend="cpu:gloo,cuda:nccl", timeout_s=_NCCL_TIMEOUT_SECONDS)
-    return GlooConfig()
+def _process_group_config(program: WorkerConfig, placement: WorkerPlacement) -> GpuGroupConfig | GlooConfig:
+    return GpuGroupConfig.of(placement.gpu_exchange) if program.device == "cuda" else GlooConfig()
 
 
 def _scaling_config(workers: WorkerRange, *, gpus: int) -> Any:

@@ -34,6 +34,14 @@ class RendezvousStore(dist.Store):  # type: ignore[misc, name-defined]
         value: bytes = internal_kv._internal_kv_get(self._path(key), namespace=NAMESPACE)
         return value
 
+    def multi_get(self, keys: Sequence[str]) -> list[bytes]:
+        """Return the values of several keys, once they all have some."""
+        return [self.get(key) for key in keys]
+
+    def clone(self) -> RendezvousStore:
+        """Return a store of the same keys for another thread: this one, which Python code must hold."""
+        return self
+
     def check(self, keys: Sequence[str]) -> bool:
         """Say whether all keys have values."""
         return all(internal_kv._internal_kv_exists(self._path(key), namespace=NAMESPACE) for key in keys)

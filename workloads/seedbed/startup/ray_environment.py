@@ -25,9 +25,12 @@ NODE_LABEL = "ray.io/node-id"
 
 _FOREIGN = re.compile(
     r"(RAY|GLOO|TUNE|TORCHELASTIC)_.*|TORCH_(GLOO|DISTRIBUTED|FR)_.*"
-    r"|MASTER_(ADDR|PORT)|((LOCAL|GROUP|ROLE|NODE)_)?(RANK|WORLD_SIZE)"
+    r"|MASTER_(ADDR|PORT)|((LOCAL|GROUP|ROLE|NODE)_)?(RANK|WORLD_SIZE)|NCCL_COMM_ID"
 )
-"""Addresses, hooks, ranks and settings of other Rays, process groups and torchrun."""
+"""Addresses, hooks, ranks and settings of other Rays, process groups and torchrun.
+
+With NCCL_COMM_ID every group of NCCL would have the same well-known number instead of a random one.
+"""
 _NUMBERS = {
     "RAY_memory_monitor_refresh_ms": (r"[0-9]{1,9}", "a number of milliseconds, or 0 for never"),
     "RAY_memory_usage_threshold": (r"0(\.[0-9]+)?|1(\.0+)?", "a share from 0 to 1"),
