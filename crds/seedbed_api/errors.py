@@ -11,6 +11,9 @@ from typing import ClassVar
 
 from seedbed_api.printable_text import on_one_line, without_credentials
 
+LONGEST_LINE = 1500
+"""More characters of a line nobody reads; a stranger's text may be of any length."""
+
 
 class SeedbedError(Exception):
     """An expected failure: one line for a person, a reason for a machine, an exit code for a pod."""
@@ -18,7 +21,7 @@ class SeedbedError(Exception):
     exit_code: ClassVar[int]
 
     def __init__(self, reason: str, message: str) -> None:
-        message = without_credentials(message)
+        message = "\n".join(map(_shortened, without_credentials(message).split("\n")))
         super().__init__(message)
         self.reason = reason
         self.message = message
@@ -37,6 +40,12 @@ class InfrastructureError(SeedbedError):
     """Start-up, CUDA, storage or network trouble; exit code 75, a retry may help."""
 
     exit_code = 75
+
+
+def _shortened(line: str) -> str:
+    """Return a line without its middle where it is too long: what and where it begins, the fix ends it."""
+    half = (LONGEST_LINE - len(" … ")) // 2
+    return line if len(line) <= LONGEST_LINE else f"{line[:half]} … {line[-half:]}"
 
 
 def refusal(field: str, value: object, problem: str, fix: str) -> str:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedbed_api.conditions import one_line
-from seedbed_api.errors import InfrastructureError, UserError, refusal
+from seedbed_api.errors import LONGEST_LINE, InfrastructureError, UserError, refusal
 from seedbed_api.printable_text import on_one_line, printable, without_credentials
 
 SHOWN = {
@@ -59,6 +59,18 @@ def test_no_error_shows_a_credential(kind: type[UserError | InfrastructureError]
         assert "canary" not in refusal("uri", url, "is wrong", "correct it") or "/canary@" in url
         assert "sig=" not in f"{error} {error.message} {error.args} {error!r}"
         assert pickle.loads(pickle.dumps(error)).message == error.message
+
+
+@pytest.mark.parametrize("kind", [UserError, InfrastructureError])
+def test_no_line_of_an_error_is_longer_than_anybody_reads(
+    kind: type[UserError | InfrastructureError],
+) -> None:
+    error = kind("ReceiptTampered", f"runs/receipt.json: {'x' * 5_000}; restore it\nthe next line")
+    first, second = error.message.splitlines()
+    assert (len(first), second) == (LONGEST_LINE - 1, "the next line")
+    assert first.startswith("runs/receipt.json: xx")
+    assert first.endswith("xx; restore it")
+    assert pickle.loads(pickle.dumps(error)).message == error.message
 
 
 CODES = {
