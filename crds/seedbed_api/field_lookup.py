@@ -18,8 +18,8 @@ def named_fields(block: type[Block]) -> dict[str, FieldInfo]:
 
 
 def is_list(annotation: Any) -> bool:
-    """Return whether a field holds a list."""
-    return get_origin(annotation) is tuple or any(get_origin(part) is tuple for part in get_args(annotation))
+    """Return whether a field holds a list, which may be optional."""
+    return get_origin(annotation) is tuple or any(map(is_list, get_args(annotation)))
 
 
 def is_string(annotation: Any) -> bool:
@@ -52,14 +52,19 @@ def every_path(model: type[Block], prefix: str = "") -> Iterator[tuple[str, Fiel
 
 def is_sweepable(field: FieldInfo) -> bool:
     """Return whether a SweepJob may vary a field."""
-    return any(isinstance(mark, Sweepable) for mark in _marks(field.annotation, field.metadata))
+    return any(isinstance(mark, Sweepable) for mark in marks(field))
 
 
-def _marks(annotation: Any, metadata: Iterable[Any]) -> Iterator[Any]:
-    yield from metadata
+def marks(field: FieldInfo) -> Iterator[Any]:
+    """Yield what annotates a field: bounds, patterns, and marks as `Sweepable`."""
+    yield from field.metadata
+    yield from _marks_in(field.annotation)
+
+
+def _marks_in(annotation: Any) -> Iterator[Any]:
     yield from getattr(annotation, "__metadata__", ())
     for part in get_args(annotation):
-        yield from _marks(part, ())
+        yield from _marks_in(part)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from seedbed_api.base_model import Block, block_in
 from seedbed_api.bounded_lists import BoundedList
 from seedbed_api.errors import UserError, refusal
-from seedbed_api.field_lookup import every_path, named_fields, nearest
+from seedbed_api.field_lookup import every_path, marks, named_fields, nearest
 from seedbed_api.trainingjob import TrainingJob
 from seedbed_api.validation_errors import quoted_if_string
 from seedbed_api.yaml_documents import REASON, parse_value, without_nulls
@@ -82,7 +82,7 @@ def _below(place: dict[str, Any], name: str) -> Any:
 
 def _entry(place: dict[str, Any], name: str, selector: str, field: FieldInfo, path: str) -> Any:
     entries = _list(place, name, path)
-    key = next((mark.key for mark in field.metadata if isinstance(mark, BoundedList)), None)
+    key = next((mark.key for mark in marks(field) if isinstance(mark, BoundedList)), None)
     if key is not None and not selector.isdecimal():
         return _entry_by_key(entries, key, selector)
     return entries[_index(entries, name, selector, path)]

@@ -197,6 +197,16 @@ Entrypoint = Annotated[
         "write for example mypackage.network:Network",
     ),
 ]
+ParameterPattern = Annotated[
+    str,
+    Matches(
+        r"^[A-Za-z0-9_.*?]+$",
+        253,
+        "must be a pattern of parameter names: letters, digits, dots, underscores, * and ?",
+        "write for example features.* or *.bias",
+    ),
+]
+"""A pattern of names as in the model's state_dict; `*` also matches dots."""
 CamelReason = Annotated[
     str,
     Matches(r"^[A-Z][A-Za-z0-9]*$", 64, "must be a CamelCase reason", "write for example InvalidDataset"),

@@ -11,7 +11,17 @@ from seedbed_api.augmentation_transforms import Augmentation, Resize, Transform
 from seedbed_api.base_model import Block, Choice, Rule
 from seedbed_api.bounded_lists import BoundedList
 from seedbed_api.decimal_strings import Decay, DecimalRange, NotNegative, Positive, Probability, Share
-from seedbed_api.scalar_types import Count, Epochs, Flag, Integer, Seed, Steps, Sweepable, text
+from seedbed_api.scalar_types import (
+    Count,
+    Epochs,
+    Flag,
+    Integer,
+    ParameterPattern,
+    Seed,
+    Steps,
+    Sweepable,
+    text,
+)
 
 MOST_LEAVES = 4096
 MetricName = Literal["validation/accuracy", "validation/loss"]
@@ -159,6 +169,22 @@ class Step(Block):
     """Factor of the learning rate after each interval."""
 
 
+class ParameterGroup(Block):
+    """Parameters with a learning rate or weight decay of their own."""
+
+    match: ParameterPattern
+    """Pattern of names as in the model's state_dict, such as backbone.* or *.bias; a parameter belongs to the
+    first group that matches it."""
+    learning_rate_factor: Positive = "1"
+    """Factor of the learning rate of the schedule."""
+    weight_decay: NotNegative | None = None
+    """Weight decay instead of that of the optimizer."""
+
+
+Frozen = Annotated[tuple[ParameterPattern, ...], BoundedList(least=1, most=64, unique=True, ordered=False)]
+ParameterGroups = Annotated[tuple[ParameterGroup, ...], BoundedList(least=1, most=64, key="match")]
+
+
 class LearningRateSchedule(Choice):
     """Learning rate over the steps."""
 
@@ -254,6 +280,11 @@ class Training(Block):
     """Optimizer of the parameters."""
     learning_rate_schedule: LearningRateSchedule = LearningRateSchedule()
     """Learning rate over the steps."""
+    freeze: Frozen | None = None
+    """Patterns of parameters that keep their values, by names as in the model's state_dict, such as
+    features.*; a BatchNorm whose parameters are all frozen keeps its statistics too."""
+    parameter_groups: ParameterGroups | None = None
+    """Learning rates and weight decay of parts of the model. Default: those of the optimizer for all."""
     gradient_clipping: GradientClipping | None = None
     """Clipping of the gradient. Default: none."""
     augmentation: Augmentation = (Transform(type="Resize", resize=Resize(size=224)),)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from determinism.user_tasks import UserOutcome, UserRun, train_network
+from seedbed.arithmetic.arithmetic_config import ParameterGroup
 from support.gloo.worker_group import WorkerGroup, worker_group
 from support.networks.library_networks import EVERY_DAY, TRIED, Network
 
@@ -24,9 +25,9 @@ def groups() -> Iterator[dict[int, WorkerGroup]]:
         yield {1: one, 2: two, 3: three}
 
 
-def trained(group: WorkerGroup, network: Network, **stretch: object) -> UserOutcome:
+def trained(group: WorkerGroup, network: Network, **how: object) -> UserOutcome:
     """Train, and assert that all workers have the same."""
-    run = UserRun(network=network.name, args=network.args, pixels=network.pixels, **stretch)  # type: ignore[arg-type]
+    run = UserRun(network=network.name, args=network.args, pixels=network.pixels, **how)  # type: ignore[arg-type]
     first, *others = group.run(train_network, run)
     assert all((other.digest, other.counts) == (first.digest, first.counts) for other in others)
     return first
@@ -41,9 +42,36 @@ def trained(group: WorkerGroup, network: Network, **stretch: object) -> UserOutc
     ids=str,
 )
 def test_one_digest_and_one_evaluation(groups: dict[int, WorkerGroup], network: Network) -> None:
-    alone = trained(groups[1], network)
-    together = trained(groups[3], network)
+    check_one_digest(groups, network)
+
+
+FINE_TUNED: dict[str, dict[str, object]] = {
+    "a frozen backbone": {"frozen": ("features.*",)},
+    "frozen BatchNorms among trained convolutions": {"frozen": ("features.*.1.weight", "features.*.1.bias")},
+    "slow layers and no decay of biases": {
+        "groups": (
+            ParameterGroup(match="*.bias", weight_decay=0.0),
+            ParameterGroup(match="features.*", learning_rate_factor=0.1),
+        )
+    },
+    "both": {
+        "frozen": ("features.0.*", "features.1.*"),
+        "groups": (ParameterGroup(match="classifier.*", learning_rate_factor=3.0, weight_decay=0.01),),
+    },
+}
+
+
+@pytest.mark.parametrize("case", FINE_TUNED)
+def test_one_digest_of_a_fine_tuning(groups: dict[int, WorkerGroup], case: str) -> None:
+    digests = check_one_digest(groups, EVERY_DAY[0], **FINE_TUNED[case])
+    assert digests != trained(groups[1], EVERY_DAY[0]).digest, "the setting changes the training"
+
+
+def check_one_digest(groups: dict[int, WorkerGroup], network: Network, **how: object) -> str:
+    alone = trained(groups[1], network, **how)
+    together = trained(groups[3], network, **how)
     assert (together.digest, together.counts) == (alone.digest, alone.counts)
-    half = trained(groups[3], network, stop=3)
-    rest = trained(groups[2], network, first=3, state=half.state)
+    half = trained(groups[3], network, stop=3, **how)
+    rest = trained(groups[2], network, first=3, state=half.state, **how)
     assert (rest.digest, half.counts + rest.counts) == (alone.digest, alone.counts)
+    return alone.digest

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from seedbed.arithmetic.arithmetic_config import ParameterGroup
 from seedbed.arithmetic.evaluation import evaluate
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.arithmetic.optimizer_step import run_step
@@ -34,6 +34,8 @@ class UserRun:
     args: tuple[tuple[str, str], ...] = ()
     """Arguments of a library's network."""
     pixels: int = PIXELS
+    frozen: tuple[str, ...] = ()
+    groups: tuple[ParameterGroup, ...] = ()
     first: int = 0
     stop: int = CASE.steps
     state: State | None = None
@@ -52,7 +54,7 @@ class UserOutcome:
 
 def train_network(exchange: Exchange, run: UserRun) -> UserOutcome:
     """Run steps first … stop - 1, evaluating after each second one."""
-    replica = replica_of(run.network, dict(run.args))
+    replica = replica_of(run)
     if run.state is not None:
         replica.load({name: torch.from_numpy(value) for name, value in run.state.items()})
     own = leaf_ranges(CASE.leaves, exchange.world)[exchange.rank]
@@ -69,16 +71,18 @@ def train_network(exchange: Exchange, run: UserRun) -> UserOutcome:
     )
 
 
-def replica_of(network: str, args: Mapping[str, str]) -> Replica:
+def replica_of(run: UserRun) -> Replica:
     """Return a fresh replica, the same on every worker."""
-    if "/" in network:
-        return Replica(CASE.arithmetic, load_entrypoint(network, args).build(classes=CLASSES, seed=3))
+    arithmetic = replace(CASE.arithmetic, frozen=run.frozen, groups=run.groups)
+    if "/" in run.network:
+        network = load_entrypoint(run.network, dict(run.args)).build(classes=CLASSES, seed=3)
+        return Replica(arithmetic, network)
     random.seed(3)
     np.random.seed(3)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        model = one_digest()[network](CLASSES)
-    return Replica(CASE.arithmetic, model)
+        model = one_digest()[run.network](CLASSES)
+    return Replica(arithmetic, model)
 
 
 def _evaluated(replica: Replica, exchange: Exchange, *, pixels: int) -> tuple[int, ...]:

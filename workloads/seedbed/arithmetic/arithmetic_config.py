@@ -52,6 +52,17 @@ OptimizerConfig: TypeAlias = SGD | AdamW
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ParameterGroup:
+    """Parameters with a learning rate or weight decay of their own."""
+
+    match: str
+    """Pattern of parameter names, `fnmatch`."""
+    learning_rate_factor: float = 1.0
+    weight_decay: float | None = None
+    """Weight decay instead of the optimizer's."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Normalisation:
     """Per-channel mean and standard deviation of pixels scaled to 0…1; x = (pixel / 255 - mean) / std."""
 
@@ -80,6 +91,10 @@ class Arithmetic:
     """BFloat16 is autocast inside the leaf; gradients, tree and master weights are float32 in any case."""
     loss: CrossEntropy = field(default_factory=CrossEntropy)
     optimizer: OptimizerConfig = field(default_factory=SGD)
+    groups: tuple[ParameterGroup, ...] = ()
+    """The first group that matches a parameter holds; others have the optimizer's settings."""
+    frozen: tuple[str, ...] = ()
+    """Patterns of the parameters that keep their values."""
     normalisation: Normalisation = field(default_factory=Normalisation)
     mixup_alpha: float = 0.0
     """Beta(alpha, alpha) of mixup inside a leaf; 0 turns it off."""

@@ -15,6 +15,7 @@ from seedbed.arithmetic.optimizers import build_optimizer
 from seedbed.arithmetic.read_only_tensors import ReadOnlyTensors
 from seedbed.arithmetic.tensor_witness import Witness
 from seedbed.arithmetic.train_eval_mode import enter_training_mode
+from seedbed.models.frozen_layers import freeze_layers
 from seedbed.models.memory_layout import has_narrow_convolution, is_channels_last
 from seedbed.models.model_errors import ModelOutputError
 from seedbed.models.state_dict import stored_tensors
@@ -44,7 +45,7 @@ class Replica:
             )
         self.arithmetic = arithmetic
         self.device = torch.device(device)
-        self.model = model.to(self.device)
+        self.model = freeze_layers(model.to(self.device), arithmetic.frozen)
         with preserve_generators(self.device):
             seed_mode_change(arithmetic.seed, device=self.device)
             enter_training_mode(model)
@@ -60,7 +61,7 @@ class Replica:
             raise ModelOutputError(
                 "the model has no parameter to train; leave requires_grad on for what is to be trained"
             )
-        self.optimizer = build_optimizer(arithmetic.optimizer, self.trained)
+        self.optimizer = build_optimizer(arithmetic.optimizer, self.trained, groups=arithmetic.groups)
         self.witness = Witness(list(self._weights.values()))
 
     def named_weights(self) -> dict[str, torch.Tensor]:

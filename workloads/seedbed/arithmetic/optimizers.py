@@ -7,13 +7,15 @@ takes seconds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Protocol
 
 import torch
 from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
-from seedbed.arithmetic.arithmetic_config import SGD, AdamW, OptimizerConfig
+from seedbed.arithmetic.arithmetic_config import SGD, AdamW, OptimizerConfig, ParameterGroup
 
 Named = Mapping[str, torch.Tensor]
 
@@ -119,8 +121,53 @@ def _scalar(divisor: int, device: torch.device) -> torch.Tensor | None:
     return None if divisor == 1 else torch.full((), float(divisor), device=device)
 
 
-def build_optimizer(config: OptimizerConfig, parameters: Named) -> Optimizer:
-    """Return the updates of `config` over named parameters, in their order."""
+class GroupedOptimizer:
+    """Optimizers of disjoint groups of the parameters, with learning rates of their own."""
+
+    def __init__(self, parts: Sequence[tuple[Sequence[int], float, Optimizer]]) -> None:
+        self._parts = parts
+
+    def named_state(self) -> dict[str, torch.Tensor]:
+        """Return the state tensors of all groups."""
+        return {name: tensor for _, _, part in self._parts for name, tensor in part.named_state().items()}
+
+    def step(self, gradients: Sequence[torch.Tensor], *, rate: float, step: int, divisor: int = 1) -> None:
+        """Update the parameters of all groups in place."""
+        for places, factor, part in self._parts:
+            own = [gradients[place] for place in places]
+            part.step(own, rate=rate * factor, step=step, divisor=divisor)
+
+
+def build_optimizer(
+    config: OptimizerConfig, parameters: Named, *, groups: Sequence[ParameterGroup] = ()
+) -> Optimizer:
+    """Return the updates of `config` over named parameters, in their order.
+
+    The first group that matches a parameter sets its learning rate and weight decay.
+    """
+    if not groups:
+        return _optimizer(config, parameters)
+    places: dict[tuple[float, float], list[int]] = {}
+    names = list(parameters)
+    for place, name in enumerate(names):
+        places.setdefault(_settings(config, name, groups), []).append(place)
+    parts = []
+    for (factor, decay), own in places.items():
+        named = {names[place]: parameters[names[place]] for place in own}
+        parts.append((own, factor, _optimizer(replace(config, weight_decay=decay), named)))
+    return GroupedOptimizer(parts)
+
+
+def _settings(config: OptimizerConfig, name: str, groups: Sequence[ParameterGroup]) -> tuple[float, float]:
+    """Return learning rate factor and weight decay of a parameter."""
+    group = next((each for each in groups if fnmatchcase(name, each.match)), None)
+    if group is None:
+        return 1.0, config.weight_decay
+    decay = config.weight_decay if group.weight_decay is None else group.weight_decay
+    return group.learning_rate_factor, decay
+
+
+def _optimizer(config: OptimizerConfig, parameters: Named) -> Optimizer:
     if isinstance(config, SGD):
         return SgdOptimizer(config, parameters)
     return AdamWOptimizer(config, parameters)

@@ -12,7 +12,7 @@ from seedbed.environment.environment_pins import pinned_threads
 from seedbed.feed import MicroBatch
 from seedbed.training.error_attribution import attribute_errors
 from seedbed.training.export_check import check_builds, check_export
-from seedbed.training.replica_builder import build_replica, require_determinism
+from seedbed.training.replica_builder import build_replica, check_patterns, require_determinism
 from seedbed.training.worker_config import WorkerConfig
 from seedbed.usercode.custom_metrics import probe_metrics
 from seedbed.usercode.determinism_probe import probe_step
@@ -47,6 +47,7 @@ def _probe_user_code(config: WorkerConfig) -> None:
     network = user.build(classes=config.arithmetic.classes, seed=config.arithmetic.seed)
     require_determinism(source)
     images = normalize_pixels(leaves[0].pixels_mhwc, config.arithmetic.normalisation, torch.device("cpu"))
+    check_patterns(network, config.arithmetic)
     check_network(user, network, images_mchw=images, classes=config.arithmetic.classes)
     built = check_builds(user, network, config.arithmetic)
     probe_step(user, config.arithmetic, leaves, device=config.device)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from seedbed.arithmetic.arithmetic_config import SGD, AdamW, Arithmetic, CrossEntropy, Normalisation
+from seedbed.arithmetic.arithmetic_config import (
+    SGD,
+    AdamW,
+    Arithmetic,
+    CrossEntropy,
+    Normalisation,
+    ParameterGroup,
+)
 from seedbed.arithmetic.learning_rate import Constant, Cosine, LearningRate, Step
 from seedbed.augmentation.color_jitter import ColorJitter
 from seedbed.augmentation.crop_resize import RandomResizedCrop, Resize
@@ -84,6 +91,8 @@ def arithmetic_of(block: training_settings.Training, *, classes: Sequence[str], 
         optimizer=_optimizer(block.optimizer),
         normalisation=_normalisation(block.normalization),
         mixup_alpha=float(mixup[0].alpha) if mixup else 0.0,
+        groups=tuple(map(_group, block.parameter_groups or ())),
+        frozen=block.freeze or (),
         gradient_clip_norm=None if clipping is None else float(clipping.max_norm),
     )
 
@@ -139,6 +148,12 @@ def _optimizer(block: training_settings.Optimizer) -> SGD | AdamW:
         epsilon=float(block.adam_w.epsilon),
         weight_decay=decay,
     )
+
+
+def _group(block: training_settings.ParameterGroup) -> ParameterGroup:
+    decay = None if block.weight_decay is None else float(block.weight_decay)
+    factor = float(block.learning_rate_factor)
+    return ParameterGroup(match=block.match, learning_rate_factor=factor, weight_decay=decay)
 
 
 def _normalisation(block: training_settings.Normalization) -> Normalisation:

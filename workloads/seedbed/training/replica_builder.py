@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from torch import nn
+
 from seedbed.arithmetic.arithmetic_config import Arithmetic
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.arithmetic.torch_determinism import changed_switches, enable_denormals
 from seedbed.environment.environment_pins import pinned_threads
 from seedbed.environment.process_start import warn_about_hash_order
+from seedbed.models.frozen_layers import matches, unused_patterns
 from seedbed.models.model_registry import build_model
 from seedbed.runs.tensor_serialization import Array, to_torch
 from seedbed.training.worker_config import ModelSource
@@ -28,13 +31,35 @@ def build_replica(source: ModelSource, arithmetic: Arithmetic, *, device: str) -
             enable_denormals()  # in every process: an import of the code may have disabled them
             network = user.build(classes=arithmetic.classes, seed=arithmetic.seed)
         require_determinism(source)
+        check_patterns(network, arithmetic)
         return _replica(arithmetic, network, device, objective=user.objective)
     assert source.name is not None
     try:
         network = build_model(source.name, dict(source.args), arithmetic.classes, seed=arithmetic.seed)
     except ValueError as error:
         raise UserError("ModelError", f"spec.model.args: {error}") from error
+    check_patterns(network, arithmetic)
     return _replica(arithmetic, network, device, objective=None)
+
+
+def check_patterns(network: nn.Module, arithmetic: Arithmetic) -> None:
+    """Reject patterns that match no parameter, and a model that is frozen whole, by the field."""
+    parameters = [name for name, _ in network.named_parameters(remove_duplicate=False)]
+    statistics = [name for name, _ in network.named_buffers(remove_duplicate=False)]
+    groups = [group.match for group in arithmetic.groups]
+    for field, patterns, names in (
+        ("spec.training.freeze", arithmetic.frozen, parameters + statistics),
+        ("spec.training.parameterGroups", groups, parameters),
+    ):
+        for pattern in unused_patterns(names, patterns):
+            fix = f"names are for example {', '.join([*parameters[:3], *parameters[-2:]])}"
+            raise UserError("ModelError", refusal(field, pattern, "matches no parameter of the model", fix))
+    if all(matches(name, arithmetic.frozen) for name in parameters):
+        fix = "leave out the last layers"
+        shown = ", ".join(arithmetic.frozen)
+        raise UserError(
+            "ModelError", refusal("spec.training.freeze", shown, "leaves no parameter to train", fix)
+        )
 
 
 def _refuse_other_code(source: ModelSource, found: str) -> None:
