@@ -67,11 +67,11 @@ def test_one_digest_of_a_fine_tuning(groups: dict[int, WorkerGroup], case: str) 
     assert digests != trained(groups[1], EVERY_DAY[0]).digest, "the setting changes the training"
 
 
-def check_one_digest(groups: dict[int, WorkerGroup], network: Network, **how: object) -> str:
-    alone = trained(groups[1], network, **how)
-    together = trained(groups[3], network, **how)
+def check_one_digest(workers: dict[int, WorkerGroup], network: Network, **how: object) -> str:
+    alone = trained(workers[1], network, **how)
+    together = trained(workers[3], network, **how)
     assert (together.digest, together.counts) == (alone.digest, alone.counts)
-    half = trained(groups[3], network, stop=3, **how)
-    rest = trained(groups[2], network, first=3, state=half.state, **how)
+    half = trained(workers[3], network, stop=3, **how)
+    rest = trained(workers[2], network, first=3, state=half.state, **how)
     assert (rest.digest, half.counts + rest.counts) == (alone.digest, alone.counts)
     return alone.digest

@@ -130,6 +130,31 @@ CASES: dict[str, Case] = {
         "remove it or name the entrypoint",
         server="is only allowed with entrypoint",
     ),
+    "a network of a library": Case(change={"spec.model.name": "torchvision/mobilenet_v3_small"}),
+    "a network of another library": Case(
+        change={"spec.model.name": "keras/resnet50"},
+        line="spec.model.name: must be simple-cnn, resnet18, resnet34, resnet50, torchvision/NAME or timm/NAME",
+    ),
+    "frozen layers and groups": Case(
+        change={
+            f"{T}.freeze": ["conv1.*", "norm?.bias"],
+            f"{T}.parameterGroups": [{"match": "head.*", "learningRateFactor": "3", "weightDecay": "0"}],
+        }
+    ),
+    "a frozen nothing": Case(change={f"{T}.freeze": []}, line=f"{T}.freeze: must have 1 to 64 entries"),
+    "a pattern with a blank": Case(
+        change={f"{T}.freeze": ["conv1 *"]}, line=f"{T}.freeze[0]: must be a pattern of parameter names"
+    ),
+    "a group that learns nothing": Case(
+        change={f"{T}.parameterGroups": [{"match": "*", "learningRateFactor": "0"}]},
+        line=f"{T}.parameterGroups[0].learningRateFactor: must be more than 0 and at most 1000000",
+        server="must be more than 0 and at most 1000000",
+    ),
+    "one pattern for two groups": Case(
+        change={f"{T}.parameterGroups": [{"match": "a"}, {"match": "a"}]},
+        line=f"{T}.parameterGroups: has match a more than once",
+        server="Duplicate value",
+    ),
     # unions
     "a member under the wrong type": Case(
         change={f"{T}.optimizer.adamW": {}},
