@@ -7,8 +7,8 @@ from seedbed_operator.backends.child_metadata import OWNER_SECRET_NAME
 from seedbed_operator.plan import Create
 
 
-def owner_key_secret(namespace: str, *, known_missing: bool = False) -> Create:
-    """Return the Secret; the random key is added at creation. `known_missing`: an earlier one was deleted."""
+def owner_key_secret(namespace: str, *, may_be_gone: bool = False) -> Create:
+    """Return the Secret; the random key is added at creation. `may_be_gone`: ask, whoever has created it."""
     meta = {
         "name": OWNER_SECRET_NAME,
         "namespace": namespace,
@@ -17,5 +17,5 @@ def owner_key_secret(namespace: str, *, known_missing: bool = False) -> Create:
     return Create(
         kind="Secret",
         body={"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": "Opaque", "immutable": True},
-        shared=not known_missing,
+        shared=not may_be_gone,
     )

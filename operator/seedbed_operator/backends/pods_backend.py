@@ -90,13 +90,15 @@ class PodsBackend:
         """Return the verifier after key and NetworkPolicy, which may be gone since the last attempt."""
         effective = effective_profile(job, profile)
         return (
-            *self._before_pods(job, effective),
+            *self._before_pods(job, effective, may_be_gone=True),
             verifier_pod(job, effective, attempt, receipt_digest),
         )
 
-    def _before_pods(self, job: JobView, effective: EffectiveProfile) -> Iterator[Create]:
+    def _before_pods(
+        self, job: JobView, effective: EffectiveProfile, *, may_be_gone: bool = False
+    ) -> Iterator[Create]:
         """Yield the key of the namespace, if the job needs it, and the NetworkPolicy of the job."""
-        yield from owner_secret(job, effective)
+        yield from owner_secret(job, effective, may_be_gone=may_be_gone)
         if self.network is not None:
             yield network_policy(job, self.network)
 
@@ -118,10 +120,10 @@ def token_secret(job: JobView) -> Create:
     )
 
 
-def owner_secret(job: JobView, effective: EffectiveProfile) -> Iterator[Create]:
+def owner_secret(job: JobView, effective: EffectiveProfile, *, may_be_gone: bool = False) -> Iterator[Create]:
     """Yield the Secret of the namespace's key, if the job needs one; the first job makes it."""
     if effective.output_trust != "Store":
-        yield owner_key_secret(job.namespace)
+        yield owner_key_secret(job.namespace, may_be_gone=may_be_gone)
 
 
 def ray_address(job: JobView, attempt: DesiredAttempt) -> str:

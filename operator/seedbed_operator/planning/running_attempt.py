@@ -295,7 +295,7 @@ def _create_owner_key(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
     done = told is not None and diagnose_missing_secret(OWNER_SECRET_NAME).message in told.message
     if done or not lacks_owner_key(slow_pods(context), context.evidence):
         return builder
-    return builder.add_actions(owner_key_secret(context.job.namespace, known_missing=True))
+    return builder.add_actions(owner_key_secret(context.job.namespace, may_be_gone=True))
 
 
 def _create_missing_workers(context: JobContext, builder: PlanBuilder, driver: PodView) -> PlanBuilder:

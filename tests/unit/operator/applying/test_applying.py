@@ -121,7 +121,7 @@ def test_a_key_that_is_known_to_be_missing_is_created_again() -> None:
     asyncio.run(executor.execute(JOB, [owner_key_secret("team")], NOON))
     (key,) = server.all(SECRETS)
     server.objects.clear()
-    asyncio.run(executor.execute(JOB, [owner_key_secret("team", known_missing=True)], NOON))
+    asyncio.run(executor.execute(JOB, [owner_key_secret("team", may_be_gone=True)], NOON))
     (renewed,) = server.all(SECRETS)
     assert renewed["data"] != key["data"]
 

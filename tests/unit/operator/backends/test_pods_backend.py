@@ -196,6 +196,19 @@ def test_pods_have_the_policy_of_the_profile_where_signatures_count(role: Any) -
     assert not [each for each in (own, without) if "SEEDBED_SIGNATURE_POLICY" in each]
 
 
+def test_attempts_share_the_key_of_the_namespace_and_a_verification_asks_for_it_again() -> None:
+    """A verification comes long after the attempts, and nothing mends it when the key was deleted meanwhile."""
+    job, attempt = (
+        a_training_job().build(),
+        DesiredAttempt(number=1, driver_uid=None, workers=(), image=IMAGE),
+    )
+    expected = replace(attempt, expected=replace(attempt.expected, run_id="sha256:" + "1" * 64))
+    begun = PodsBackend().children(job, a_profile(), attempt)
+    verified = PodsBackend().verification(job, a_profile(), expected, "sha256:" + "9" * 64)
+    for made, shared in ((begun, True), (verified, False)):
+        assert [each.shared for each in made if each.name == "seedbed-owner"] == [shared]
+
+
 @pytest.mark.parametrize("role", [driver, worker])
 def test_pods_are_restricted(role: Any) -> None:
     spec = role(profile=a_profile(**RICH_PROFILE))["spec"]
