@@ -13,6 +13,7 @@ import pytest
 from seedbed.pods.driver_endpoint import WorkerRegistry, listen_early, serve_endpoint
 from seedbed.pods.pod_settings import WorkerSettings
 from seedbed.pods.worker_pod import DriverClient
+from support.servers.endless_server import endless_server
 from unit.pods.worker_environment import WORKER
 
 TOKEN = "of this job"
@@ -102,11 +103,34 @@ def test_workers_are_needed_until_the_end_and_the_end_waits_for_them() -> None:
 def test_workers_hear_how_far_the_training_is_for_what_they_log() -> None:
     workers = WorkerRegistry()
     with serve_endpoint(0, progress=lambda: b"", workers=workers, token=TOKEN) as port:
-        there = {"SEEDBED_RAY_ADDRESS": "127.0.0.1:6379", "SEEDBED_PROGRESS_PORT": str(port)}
-        head = DriverClient(WorkerSettings.from_env({**WORKER, **there, "RAY_AUTH_TOKEN": TOKEN}))
+        head = a_worker_of(port)
         assert (head.is_needed(), head.log_context) == (True, {})
         workers.step = lambda: 7
         assert (head.is_needed(), head.log_context) == (True, {"step": 7})
+
+
+def a_worker_of(port: int) -> DriverClient:
+    there = {"SEEDBED_RAY_ADDRESS": "127.0.0.1:6379", "SEEDBED_PROGRESS_PORT": str(port)}
+    return DriverClient(WorkerSettings.from_env({**WORKER, **there, "RAY_AUTH_TOKEN": TOKEN}))
+
+
+def test_an_answer_without_end_is_none() -> None:
+    with endless_server() as server:
+        assert a_worker_of(server.server_port).is_needed() is None
+        assert server.sent < 1_000, "64 KiB each"
+
+
+@pytest.mark.parametrize("answer", [b"3", b"[]", b"null", b"{}", b'{"step": 1}', b"[" * 70_000, b"{"])
+def test_an_answer_of_another_shape_is_none(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def reply() -> None:
+            with listening.accept()[0] as asked:
+                asked.recv(65_536)
+                asked.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(answer), answer))
+
+        threading.Thread(target=reply, daemon=True).start()
+        assert a_worker_of(listening.getsockname()[1]).is_needed() is None
 
 
 def test_strangers_are_not_told_and_not_waited_for() -> None:

@@ -163,6 +163,8 @@ class DriverClient:
             return None
         finally:
             connection.close()
+        if not isinstance(answer, dict) or "needed" not in answer:
+            return None
         if "step" in answer:
             self.log_context = {"step": answer["step"]}
         return bool(answer["needed"])
