@@ -109,7 +109,7 @@ class SignaturePolicy(Block):
         Rule(
             field="minimum",
             cel="self.minimum <= (has(self.keys) ? size(self.keys) : 0)",
-            holds=lambda block: block.minimum <= len(block.keys),
+            holds=lambda block: not block.lists_keys_alone or block.minimum <= len(block.keys),
             problem="is more than there are keys",
             fix="list more keys of other signers, or lower it",
         ),
@@ -119,6 +119,11 @@ class SignaturePolicy(Block):
     """Accepted keys; several at once while a key is replaced."""
     minimum: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
     """Number of different signers that are needed."""
+
+    @property
+    def lists_keys_alone(self) -> bool:
+        """Return whether its keys must suffice for the minimum."""
+        return True
 
     @model_validator(mode="after")
     def _refuse_one_key_twice(self) -> Self:
@@ -139,9 +144,15 @@ class SignaturePolicy(Block):
         return self
 
 
-def matches(pattern: str, value: str) -> bool:
-    """Return whether a value matches a pattern in which * stands for any characters."""
-    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), value) is not None
+def matches(pattern: str, value: str, *, wildcard: str = ".*") -> bool:
+    """Return whether a value matches a pattern in which * stands for what `wildcard` matches.
+
+    Each part is looked for once (atomic groups), so many stars take no longer than one.
+    """
+    first, *others = map(re.escape, pattern.split("*"))
+    middle = "".join(f"(?>{wildcard}?{part})" for part in others[:-1])
+    last = f"{wildcard}{others[-1]}" if others else ""
+    return re.fullmatch(first + middle + last, value) is not None
 
 
 def _refused(field: str, line: str) -> PydanticCustomError:

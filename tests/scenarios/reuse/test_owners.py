@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from seedbed.receipts import read_receipt
 from seedbed_api.attestations.signing_keys import load_signing_key
 from support.runs.command_line import Scene, Typed
 from support.runs.forged_objects import forge_checkpoint, other_weights, reseal, rewrite
-from support.signing import a_policy, private_pem
+from support.signing import a_policy, a_self_signed, private_pem
 
 ANNA, BERT = "a" * 40, "b" * 40
 
@@ -232,6 +233,30 @@ def test_signed_reuses_what_an_accepted_signer_vouches_for(
     assert model(answer)[1] == model(first)[1]
     assert ("/owners/" in model(answer)[0]) == (signer != "accepted")
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("subject", ["anna@example.com", "*@example.com", "carla@example.com"])
+def test_signed_reuses_what_an_accepted_identity_vouches_for(
+    scene: Scene, user: Callable[[str], None], subject: str
+) -> None:
+    pytest.importorskip("sigstore", reason="not run: seedbed[sign] is not installed")
+    from support.sigstore_instance import ISSUER, SigstoreInstance
+
+    instance, policy = SigstoreInstance(), scene.folder / "policy.yaml"
+    (scene.folder / "trusted_root.json").write_bytes(instance.trusted_root())
+    entry = {"issuer": ISSUER, "subject": subject, "trustedRoot": "trusted_root.json"}
+    policy.write_text(json.dumps({"identities": [entry]}))
+    scene.job()
+    first = scene.run("-o", "json")
+    receipt = read_receipt(scene.run_folder())
+    payload = a_self_signed(receipt.data, receipt.decided.run_id).payload
+    bundle = scene.folder / "bundle.json"
+    bundle.write_bytes(instance.bundle(payload, subject="anna@example.com"))
+    assert scene.type("sign", scene.run_folder(), "--envelope", bundle).exit_code == 0
+    user(BERT)
+    answer = scene.run("-o", "json", *SIGNED, "--signature-policy", policy)
+    assert reason(answer) == ("Trained" if subject.startswith("carla") else "AlreadyComputed")
+    assert model(answer)[1] == model(first)[1]
 
 
 @pytest.mark.parametrize(

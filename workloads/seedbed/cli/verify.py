@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     metavar="FILE",
     multiple=True,
-    help="An envelope that is not beside the receipt; repeatable.",
+    help="An envelope or bundle that is not beside the receipt; repeatable.",
 )
 @click.option("--require-signature", is_flag=True, help="Refuse a receipt that the policy does not accept.")
 @click.option("-o", "output_format", type=click.Choice(["json"]), help="Print the result as JSON.")
@@ -83,7 +83,7 @@ def _check_signatures(arguments: dict[str, Any], located: LocatedReceipt, *, qui
 
     signers, line = accepted_signers(located, arguments["policy"], arguments["signatures"])
     if not signers and arguments["require_signature"]:
-        fix = "sign it with a key that the policy names, or ask its owner for the operator's signature"
+        fix = "sign it as a signer that the policy lists, or ask its owner for the operator's signature"
         raise UserError("ReceiptUnsigned", f"{located.shown}: {line}; {fix}")
     if not quiet:
         echo(f"{'signed' if signers else 'unsigned'}: {line}")

@@ -18,13 +18,15 @@ def signature_problem(folder: RunFolder, policy: SignaturePolicy | None) -> str 
             "a TrainingProfile spec.signaturePolicy)"
         )
     # imports cryptography, which a job without signatures does not need
+    from seedbed.receipts.identity_signatures import trusted_identities
     from seedbed.receipts.signature_store import stored_envelopes
     from seedbed.receipts.signatures import Unsigned, signature_status
 
     try:
         receipt = folder.objects.read(RECEIPT, object_limits.RECEIPT)
         envelopes = stored_envelopes(folder.objects, policy)
-        status = signature_status(receipt, envelopes, policy, now=datetime.now(UTC))
+        identities, now = trusted_identities(policy), datetime.now(UTC)
+        status = signature_status(receipt, envelopes, policy, now=now, identities=identities)
     except FileNotFoundError:
         return f"{RECEIPT} is missing"
     except UserError as error:

@@ -1,15 +1,27 @@
-"""The envelopes beside a receipt: `signatures/<key>.dsse.json`, one per key.
+"""The signatures beside a receipt, one per signer: `<key>.dsse.json` and `<identity>.sigstore.json`.
 
-A reader asks for the names of the keys that it accepts, so files that others add are never looked at.
+A reader asks for the names of the signers that it accepts, so files that others add are never looked at. Only
+for a pattern of subjects it lists them, a bounded number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
+from seedbed.receipts.identity_signatures import (
+    BUNDLE_SUFFIX,
+    MOST_BUNDLE_BYTES,
+    Identity,
+    claimed_signature,
+    is_bundle,
+    require_library,
+    trusted_identities,
+)
 from seedbed.receipts.receipt_store import Receipt
-from seedbed.storage import DamagedObject, Storage, UnreadableObject
+from seedbed.receipts.small_files import read_small_file
+from seedbed.storage import DamagedObject, Storage, UnreadableObject, iter_paths
 from seedbed_api.accepted_signers import SignaturePolicy
 from seedbed_api.attestations.dsse_envelope import MOST_BYTES, EnvelopeError, parse_envelope
 from seedbed_api.attestations.receipt_attestation import (
@@ -19,12 +31,20 @@ from seedbed_api.attestations.receipt_attestation import (
     parse_attestation,
     subject,
 )
-from seedbed_api.attestations.signature_policy import parse_policy
+from seedbed_api.attestations.signature_policy import (
+    VerifierPolicy,
+    identities_of,
+    parse_policy,
+    with_roots,
+)
 from seedbed_api.attestations.signing_keys import MOST_KEY_BYTES, SigningKey, load_signing_key
 from seedbed_api.canonical_json import digest_of
-from seedbed_api.errors import UserError, refusal
+from seedbed_api.errors import UserError
 
 SIGNATURES = "signatures"
+MOST_SIGNATURE_BYTES = max(MOST_BYTES, MOST_BUNDLE_BYTES)
+MOST_LISTED = 128
+"""Files in `signatures/` that are looked at for a pattern of subjects."""
 _MOST_POLICY_BYTES = 2**20
 
 
@@ -33,33 +53,59 @@ def envelope_path(key_id: str) -> str:
     return f"{SIGNATURES}/{key_id.removeprefix('sha256:')}.dsse.json"
 
 
+def bundle_path(identity: Identity) -> str:
+    """Return the path of the bundle of an identity beside the receipt."""
+    return f"{SIGNATURES}/{identity.file_name}"
+
+
 def stored_envelopes(storage: Storage, policy: SignaturePolicy) -> Iterator[bytes]:
-    """Yield the stored envelopes of the keys of a policy; of one that is too large its beginning."""
-    for entry in policy.keys:
-        envelope = _read_bounded(storage, envelope_path(entry.key.key_id))
+    """Yield the stored envelopes and bundles of the signers of a policy; of one too large its beginning."""
+    keys = (envelope_path(entry.key.key_id) for entry in policy.keys)
+    for path in dict.fromkeys([*keys, *_bundle_paths(storage, policy)]):
+        envelope = _read_bounded(storage, path)
         if envelope is not None:
             yield envelope
 
 
-def store_envelope(storage: Storage, receipt: Receipt, envelope: bytes) -> str:
-    """Store an envelope beside its receipt, in place of an earlier one of the same key; return its path.
+def _bundle_paths(storage: Storage, policy: SignaturePolicy) -> Iterator[str]:
+    """Yield where bundles of the identities of a policy may be; those of patterns last."""
+    for entry in identities_of(policy):
+        if not entry.is_pattern:
+            yield bundle_path(Identity(entry.issuer, entry.subject))
+    if any(entry.is_pattern for entry in identities_of(policy)):
+        names = islice(iter_paths(storage.child(SIGNATURES)), MOST_LISTED)
+        yield from (f"{SIGNATURES}/{name}" for name in sorted(names) if name.endswith(BUNDLE_SUFFIX))
 
-    Raises UserError InvalidSignature for one that is not about this receipt.
+
+def store_envelope(storage: Storage, receipt: Receipt, envelope: bytes) -> str:
+    """Store an envelope or bundle beside its receipt; return its path.
+
+    It takes the place of an earlier one of the same signer. Raises UserError InvalidSignature for one that is
+    not about this receipt.
     """
     try:
-        parsed = parse_envelope(envelope)
-        about = parse_attestation(parsed.payload).subjects[0]
+        path, payload = _claimed(envelope)
+        about = parse_attestation(payload).subjects[0]
     except EnvelopeError as error:
-        fix = "give an envelope as the operator writes it into status.receipt.signature"
+        fix = "give an envelope as the operator writes it into status.receipt.signature, or a Sigstore bundle"
         raise UserError("InvalidSignature", f"envelope: {error}; {fix}") from error
     digest = digest_of(receipt.data)
     if about != subject(RECEIPT_NAME, digest):
         problem = f"is about {about.name} sha256:{about.digest.sha256}, this receipt is {digest}"
         raise UserError("InvalidSignature", f"envelope: {problem}; give the envelope of this run")
-    path = envelope_path(_key_id(parsed.signatures[0][0]))
     if not storage.create(path, envelope):
         storage.put(path, envelope)
     return path
+
+
+def _claimed(data: bytes) -> tuple[str, bytes]:
+    """Return where a signature belongs, and its payload; nothing is verified. Raises EnvelopeError."""
+    if is_bundle(data):
+        require_library("envelope")
+        identity, envelope = claimed_signature(data)
+        return bundle_path(identity), envelope.payload
+    envelope = parse_envelope(data)
+    return envelope_path(_key_id(envelope.signatures[0][0])), envelope.payload
 
 
 def self_signed(receipt: Receipt, *, signed_on: str) -> Attestation:
@@ -77,33 +123,22 @@ def read_signing_key(path: Path) -> SigningKey:
     return load_signing_key(read_small_file(path, MOST_KEY_BYTES, reason="InvalidKey"), shown=str(path))
 
 
-def read_policy(path: Path) -> SignaturePolicy:
-    """Return the policy in a file. Raises UserError InvalidPolicy."""
+def read_policy(path: Path) -> VerifierPolicy:
+    """Return the policy in a file, with its trusted roots where they are. Raises UserError InvalidPolicy."""
     data = read_small_file(path, _MOST_POLICY_BYTES, reason="InvalidPolicy")
     try:
-        return parse_policy(data.decode(), shown=str(path))
+        policy = parse_policy(data.decode(), shown=str(path))
     except UnicodeDecodeError as error:
         raise UserError("InvalidPolicy", f"{path}: is not UTF-8; save it as UTF-8") from error
-
-
-def read_small_file(path: Path, most_bytes: int, *, reason: str) -> bytes:
-    """Return the bytes of a regular file, and of a larger one the first that are too many."""
-    try:
-        if not path.is_file():
-            raise UserError(reason, refusal("file", str(path), "is no regular file", "name one that exists"))
-        with path.open("rb") as file:
-            return file.read(most_bytes + 1)
-    except OSError as error:
-        problem = f"cannot be read ({error.strerror})"
-        raise UserError(
-            reason, refusal("file", str(path), problem, "name a file that you may read")
-        ) from error
+    located = with_roots(policy, lambda root: str(path.absolute().parent / root))
+    trusted_identities(located, str(path))  # so that a wrong root is found before it is needed
+    return located
 
 
 def _read_bounded(storage: Storage, path: str) -> bytes | None:
     try:
         size = storage.size(path)
-        return storage.read_range(path, 0, min(size, MOST_BYTES + 1))
+        return storage.read_range(path, 0, min(size, MOST_SIGNATURE_BYTES + 1))
     except FileNotFoundError:
         return None
     except (DamagedObject, UnreadableObject, OSError):

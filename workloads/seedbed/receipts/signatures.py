@@ -5,11 +5,17 @@ Anyone may add files to a store, so an envelope that is not accepted never hides
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
+from seedbed.receipts.identity_signatures import (
+    Identity,
+    TrustedIdentity,
+    is_bundle,
+    verified_statement,
+)
 from seedbed.receipts.receipt_store import verify_receipt
 from seedbed_api.accepted_signers import AcceptedKey, SignaturePolicy, SignerRole
 from seedbed_api.attestations.dsse_envelope import EnvelopeError, parse_envelope
@@ -21,9 +27,10 @@ from seedbed_api.attestations.receipt_attestation import (
     parse_attestation,
     subject,
 )
+from seedbed_api.attestations.signature_policy import AcceptedIdentity
 from seedbed_api.canonical_json import digest_of
 
-MOST_ENVELOPES = 32
+MOST_ENVELOPES = 256
 MOST_PROBLEMS = 4
 
 
@@ -32,11 +39,14 @@ class SignedBy:
     """A signature that counts."""
 
     name: str
-    """Name of the signer in the policy."""
+    """Name of the signer in the policy; of an identity its subject."""
     role: SignerRole
-    key_id: str
-    statement: ClusterRun | SelfSigned | None
-    """What was signed; None for a signature by identity, which covers the receipt itself."""
+    statement: ClusterRun | SelfSigned
+    """What was signed."""
+    key_id: str = ""
+    """Identity of the key; empty for an identity."""
+    issuer: str = ""
+    """Who vouched for an identity; empty for a key."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,42 +66,53 @@ class Unsigned:
 
 
 SignatureStatus: TypeAlias = Signed | Unsigned
+_Signer: TypeAlias = str | Identity
+"""The name of a key, or who the certificate of a bundle names: each counts once."""
+_Entry: TypeAlias = AcceptedKey | AcceptedIdentity
 
 
 def signature_status(
-    receipt: bytes, envelopes: Iterable[bytes], policy: SignaturePolicy, *, now: datetime
+    receipt: bytes,
+    envelopes: Iterable[bytes],
+    policy: SignaturePolicy,
+    *,
+    now: datetime,
+    identities: Sequence[TrustedIdentity] = (),
 ) -> SignatureStatus:
     """Return whether a receipt, in the bytes that are stored, has the signatures that a policy asks for.
 
-    `envelopes` are the candidate files beside it; at most MOST_ENVELOPES are read. Raises UserError for a
-    receipt that does not verify.
+    `envelopes` are the candidate files beside it, envelopes of keys and bundles of identities; at most
+    MOST_ENVELOPES are read. `identities` are those of the policy with their trusted roots. Raises UserError
+    for a receipt that does not verify.
     """
     run = verify_receipt(receipt, shown="receipt.json").decided.run_id
-    accepted: dict[str, SignedBy] = {}
+    accepted: dict[_Signer, SignedBy] = {}
     problems: list[str] = []
     given = list(envelopes)
     candidate = _Candidate(digest=digest_of(receipt), run=run, now=now)
     for data in given[:MOST_ENVELOPES]:
         try:
-            signers, attestation = _valid_signers(data, policy)
+            signatures = _valid_signatures(data, policy, identities)
         except EnvelopeError as error:
-            problems.append(f"an envelope {error}")
+            problems.append(f"{'a bundle' if is_bundle(data) else 'an envelope'} {error}")
             continue
-        for entry in signers:
+        for signer, entry, attestation in signatures:
             if problem := _objection(attestation, entry, candidate):
-                problems.append(
-                    f"the signature of {entry.name} ({entry.key.key_id}) does not count: {problem}"
-                )
+                problems.append(f"the signature of {_shown(signer, entry)} does not count: {problem}")
             else:
-                accepted[entry.name] = _signed_by(entry, attestation)
+                accepted[signer] = _signed_by(signer, entry, attestation)
     if len(given) > MOST_ENVELOPES:
         problems.append(f"{len(given)} envelopes were given, and {MOST_ENVELOPES} are read")
     return _status(accepted, problems, policy)
 
 
-def _status(accepted: dict[str, SignedBy], problems: list[str], policy: SignaturePolicy) -> SignatureStatus:
+def _status(
+    accepted: dict[_Signer, SignedBy], problems: list[str], policy: SignaturePolicy
+) -> SignatureStatus:
     if len(accepted) >= policy.minimum:
-        return Signed(by=tuple(accepted[key.name] for key in policy.keys if key.name in accepted))
+        keys = [accepted[key.name] for key in policy.keys if key.name in accepted]
+        people = sorted(signer for signer in accepted if isinstance(signer, Identity))
+        return Signed(by=(*keys, *(accepted[signer] for signer in people)))
     found = f"{len(accepted)} of {policy.minimum} signatures that the policy asks for"
     why = "; ".join(dict.fromkeys(problems[:MOST_PROBLEMS])) or "there is no envelope beside the receipt"
     return Unsigned(reason=f"{found}: {why}")
@@ -106,7 +127,19 @@ class _Candidate:
     now: datetime
 
 
-def _valid_signers(data: bytes, policy: SignaturePolicy) -> tuple[list[AcceptedKey], Attestation]:
+def _valid_signatures(
+    data: bytes, policy: SignaturePolicy, identities: Sequence[TrustedIdentity]
+) -> list[tuple[_Signer, _Entry, Attestation]]:
+    """Return the valid signatures of signers of the policy. Raises EnvelopeError."""
+    if not is_bundle(data):
+        keys, attestation = _valid_keys(data, policy)
+        return [(entry.name, entry, attestation) for entry in keys]
+    if not identities:
+        raise EnvelopeError("is of an identity, and the policy lists none")
+    return [verified_statement(data, identities)]
+
+
+def _valid_keys(data: bytes, policy: SignaturePolicy) -> tuple[list[AcceptedKey], Attestation]:
     """Return the keys of the policy that signed an envelope, and its Statement. Raises EnvelopeError."""
     envelope = parse_envelope(data)
     by_id = {entry.key.key_id: entry for entry in policy.keys}
@@ -117,26 +150,33 @@ def _valid_signers(data: bytes, policy: SignaturePolicy) -> tuple[list[AcceptedK
     return signers, parse_attestation(envelope.payload)  # looked at only where a known key signed it
 
 
-def _signed_by(entry: AcceptedKey, attestation: Attestation) -> SignedBy:
-    return SignedBy(
-        name=entry.name, role=entry.role, key_id=entry.key.key_id, statement=attestation.predicate
-    )
+def _signed_by(signer: _Signer, entry: _Entry, attestation: Attestation) -> SignedBy:
+    statement = attestation.predicate
+    if isinstance(signer, Identity):
+        return SignedBy(name=signer.subject, role="User", issuer=signer.issuer, statement=statement)
+    assert isinstance(entry, AcceptedKey)
+    return SignedBy(name=signer, role=entry.role, key_id=entry.key.key_id, statement=statement)
 
 
-def _objection(attestation: Attestation, entry: AcceptedKey, candidate: _Candidate) -> str | None:
+def _shown(signer: _Signer, entry: _Entry) -> str:
+    return f"{signer} ({entry.key.key_id})" if isinstance(entry, AcceptedKey) else str(signer)
+
+
+def _objection(attestation: Attestation, entry: _Entry, candidate: _Candidate) -> str | None:
     """Return the first reason why a valid signature does not count."""
     predicate, about = attestation.predicate, attestation.subjects[0]
+    kind, role = ("key", entry.role) if isinstance(entry, AcceptedKey) else ("identity", "User")
     if entry.expired(candidate.now):
-        return f"the key was valid until {entry.valid_until}"
-    if attestation.role != entry.role:
-        return (
-            f"it is a statement of role {attestation.role}, and the policy accepts {entry.role} of this key"
-        )
+        return f"the {kind} was valid until {entry.valid_until}"
+    if attestation.role != role:
+        return f"it is a statement of role {attestation.role}, and the policy accepts {role} of this {kind}"
     if about != subject(RECEIPT_NAME, candidate.digest):
         return f"it is about {about.name} {attestation.receipt_digest}, this receipt is {candidate.digest}"
     if predicate.run_id != candidate.run:
         return f"it is about run {predicate.run_id}, this receipt is of {candidate.run}"
-    return _objection_to_cluster_run(predicate, entry) if isinstance(predicate, ClusterRun) else None
+    if isinstance(predicate, ClusterRun) and isinstance(entry, AcceptedKey):
+        return _objection_to_cluster_run(predicate, entry)
+    return None
 
 
 def _objection_to_cluster_run(predicate: ClusterRun, entry: AcceptedKey) -> str | None:

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from seedbed.receipts.identity_signatures import trusted_identities
 from seedbed.receipts.model_signature import check_model_signature
-from seedbed.receipts.signature_store import read_policy, read_small_file, stored_envelopes
+from seedbed.receipts.signature_store import MOST_SIGNATURE_BYTES, read_policy, stored_envelopes
 from seedbed.receipts.signatures import Signed, SignedBy, signature_status
+from seedbed.receipts.small_files import read_small_file
 from seedbed.replay.receipt_location import LocatedReceipt
-from seedbed_api.attestations.dsse_envelope import MOST_BYTES
 from seedbed_api.attestations.receipt_attestation import ClusterRun
 
 
@@ -22,12 +23,15 @@ def accepted_signers(
     Envelopes are those of the given files, then those beside the receipt.
     """
     policy = read_policy(policy_file)
+    identities = trusted_identities(policy, str(policy_file))
     envelopes = [
-        read_small_file(file, MOST_BYTES, reason="InvalidSignature").strip() for file in envelope_files
+        read_small_file(file, MOST_SIGNATURE_BYTES, reason="InvalidSignature").strip()
+        for file in envelope_files
     ]
     if located.place is not None:
         envelopes += stored_envelopes(located.place, policy)
-    status = signature_status(located.receipt.data, envelopes, policy, now=datetime.now(UTC))
+    now = datetime.now(UTC)
+    status = signature_status(located.receipt.data, envelopes, policy, now=now, identities=identities)
     if not isinstance(status, Signed):
         return (), status.reason
     if located.place is not None:
@@ -41,4 +45,4 @@ def _described(by: SignedBy) -> str:
         job = by.statement.job
         where = f"{job.kind} {job.namespace}/{job.name} ran {', '.join(by.statement.images)}"
         return f"operator {by.name} ({by.key_id}): {where}"
-    return f"user {by.name} ({by.key_id}), who vouches for it"
+    return f"user {by.name} ({by.key_id or by.issuer}), who vouches for it"
