@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from seedbed_api.pod_contract.labels import VERIFY_ANNOTATION
+
 NEXT_ATTEMPT = "to use a changed profile, suspend and resume the job"
 """Existing pods do not change with the profile."""
-NEXT_VERIFICATION = "to use a changed profile, give the annotation seedbed.dev/verify another value"
+NEXT_VERIFICATION = f"to use a changed profile, give the annotation {VERIFY_ANNOTATION} another value"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
