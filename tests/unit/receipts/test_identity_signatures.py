@@ -25,7 +25,8 @@ from seedbed.receipts.identity_signatures import (
 )
 from seedbed.receipts.signature_store import read_policy
 from seedbed.receipts.signatures import Signed, Unsigned, signature_status
-from seedbed_api.attestations.dsse_envelope import sign_payload
+from seedbed.receipts.trusted_roots import TrustedRootFile
+from seedbed_api.attestations.dsse_envelope import EnvelopeError, sign_payload
 from seedbed_api.attestations.signature_policy import AcceptedIdentity, VerifierPolicy, parse_policy
 from seedbed_api.errors import UserError
 from support.runs.example_receipt import DATASET, DECIDED, EXECUTION
@@ -197,6 +198,49 @@ def test_a_bundle_counts_only_by_the_root_of_its_own_identity(status) -> None:
     assert isinstance(status(BUNDLE, policy=both), Signed), "while an instance is replaced, two roots count"
 
 
+DAY = timedelta(days=1)
+RETIRED: dict[str, tuple[str, str]] = {
+    "an authority": ("certificateAuthorities", "no authority of the trusted root was valid"),
+    "a log": ("tlogs", "no log of the trusted root was valid"),
+    "a certificate log": ("ctlogs", "no certificate log of the trusted root was valid"),
+}
+
+
+@pytest.mark.parametrize("kind", RETIRED)
+@pytest.mark.parametrize(
+    ("start", "end", "counts"), [(-DAY, DAY, True), (-2 * DAY, -DAY, False), (DAY, None, False)]
+)
+def test_what_was_retired_or_not_yet_there_signs_nothing(
+    folder: Path, kind: str, start: timedelta, end: timedelta | None, counts: bool
+) -> None:
+    name, reason = RETIRED[kind]
+    root = json.loads(INSTANCE.trusted_root())
+    (listed,) = root[name]
+    period = {"start": f"{SIGNED + start:%Y-%m-%dT%H:%M:%SZ}"}
+    if end is not None:
+        period["end"] = f"{SIGNED + end:%Y-%m-%dT%H:%M:%S.000Z}"
+    listed.get("publicKey", listed)["validFor"] = period
+    found = TrustedRootFile(root)
+    if counts:
+        found.verifier_at(SIGNED)
+        return
+    with pytest.raises(EnvelopeError, match=f"is of 2026-11-21, when {reason}"):
+        found.verifier_at(SIGNED)
+
+
+def test_a_new_bundle_by_a_retired_authority_does_not_count(status, folder: Path) -> None:
+    root = json.loads(INSTANCE.trusted_root())
+    root["certificateAuthorities"][0]["validFor"]["end"] = f"{SIGNED:%Y-%m-%dT%H:%M:%SZ}"
+    (folder / "retired.json").write_bytes(json.dumps(root).encode())
+    policy = identities({"trustedRoot": "retired.json"})
+    assert isinstance(status(INSTANCE.bundle(PAYLOAD, when=SIGNED - DAY), policy=policy), Signed)
+    found = status(INSTANCE.bundle(PAYLOAD, when=SIGNED + DAY), policy=policy)
+    assert isinstance(found, Unsigned)
+    assert (
+        "is of 2026-11-22, when no authority of the trusted root was valid (by retired.json)" in found.reason
+    )
+
+
 def test_a_policy_without_identities_accepts_no_bundle() -> None:
     accepted = parse_policy(a_policy(("cluster-a", KEY)), shown="policy.yaml")
     found = signature_status(RECEIPT, [BUNDLE], accepted, now=NOW)
@@ -300,6 +344,8 @@ WRONG_POLICIES: dict[str, tuple[dict[str, str], str]] = {
     "a bundle as root": ({"trustedRoot": "bundle"}, "identities[0].trustedRoot: is no trusted root"),
     "a root without an authority": ({"trustedRoot": "no-authority"}, "Fulcio certificates not found"),
     "a root without a log": ({"trustedRoot": "no-log"}, "no transparency log"),
+    "a root with dates under another name": ({"trustedRoot": "snake"}, "valid_for is no name of a field; write it in camelCase"),
+    "a root with logs under another name": ({"trustedRoot": "snake-key"}, "is no trusted root"),
     "a root with a damaged certificate": ({"trustedRoot": "damaged"}, "identities[0].trustedRoot: is no trusted root"),
 }  # fmt: skip
 
@@ -309,7 +355,13 @@ def wrong_roots(folder: Path) -> Path:
     os.mkfifo(folder / "pipe")
     damaged = json.loads(INSTANCE.trusted_root())
     damaged["certificateAuthorities"][0]["certChain"]["certificates"][0]["rawBytes"] = "AAAA"
+    snake, snake_key = json.loads(INSTANCE.trusted_root()), json.loads(INSTANCE.trusted_root())
+    (authority,), (log,) = snake["certificateAuthorities"], snake_key["tlogs"]
+    authority["valid_for"] = authority.pop("validFor")
+    log["public_key"] = log.pop("publicKey")
     contents = {
+        "snake": json.dumps(snake).encode(),
+        "snake-key": json.dumps(snake_key).encode(),
         "huge": b" " * 2**21,
         "broken": b"{",
         "bundle": BUNDLE,

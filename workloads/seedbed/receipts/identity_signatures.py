@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seedbed.receipts.small_files import read_small_file
+from seedbed.receipts.trusted_roots import TrustedRootFile, read_trusted_root, words_of
 from seedbed_api.accepted_signers import SignaturePolicy
 from seedbed_api.attestations.dsse_envelope import (
     PAYLOAD_TYPE,
@@ -21,20 +21,18 @@ from seedbed_api.attestations.dsse_envelope import (
     parse_envelope,
 )
 from seedbed_api.attestations.receipt_attestation import Attestation, parse_attestation
-from seedbed_api.attestations.signature_policy import REASON, AcceptedIdentity, identities_of
+from seedbed_api.attestations.signature_policy import AcceptedIdentity, identities_of
 from seedbed_api.canonical_json import canonical_json, digest_of
-from seedbed_api.errors import UserError, refusal
+from seedbed_api.errors import UserError
 from seedbed_api.printable_text import on_one_line
 from seedbed_api.strict_json import parse_json
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate, Extensions
     from sigstore.models import Bundle
-    from sigstore.verify import Verifier
 
 BUNDLE_SUFFIX = ".sigstore.json"
 MOST_BUNDLE_BYTES = 256 * 2**10
-MOST_ROOT_BYTES = 2**20
 MEDIA_TYPES = (
     "application/vnd.dev.sigstore.bundle.v0.3+json",
     "application/vnd.dev.sigstore.bundle+json;version=0.3",
@@ -65,14 +63,14 @@ class TrustedIdentity:
     """An identity of a policy with the root that its certificates must come from."""
 
     entry: AcceptedIdentity
-    verifier: Verifier
+    root: TrustedRootFile
 
 
 def trusted_identities(policy: SignaturePolicy, shown: str = "policy") -> tuple[TrustedIdentity, ...]:
     """Return the identities of a policy; `shown` names it in errors. Raises UserError InvalidPolicy."""
     if identities_of(policy):
         require_library(f"{shown}: identities")
-    roots: dict[str, Verifier] = {}
+    roots: dict[str, TrustedRootFile] = {}
     for index, entry in enumerate(identities_of(policy)):
         if entry.trusted_root not in roots:
             field = f"{shown}: identities[{index}].trustedRoot"
@@ -85,21 +83,6 @@ def require_library(field: str) -> None:
     if find_spec("sigstore") is None:
         line = f"{field}: signatures by identity need the package sigstore; install seedbed[sign]"
         raise UserError("InvalidUsage", line)
-
-
-def read_trusted_root(path: Path, field: str) -> Verifier:
-    """Return what verifies by the root in a file. Raises UserError InvalidPolicy."""
-    from sigstore.models import TrustedRoot
-    from sigstore.verify import Verifier
-
-    fix = "write the trusted_root.json of the Sigstore instance"
-    if len(read_small_file(path, MOST_ROOT_BYTES, reason=REASON, field=field)) > MOST_ROOT_BYTES:
-        raise UserError(REASON, refusal(field, str(path), f"has more than {MOST_ROOT_BYTES} bytes", fix))
-    try:
-        return Verifier(trusted_root=TrustedRoot.from_file(str(path)))
-    except Exception as error:  # the library raises whatever its parsers raise
-        problem = f"is no trusted root with an authority and a log: {words_of(error)}"
-        raise UserError(REASON, refusal(field, str(path), problem, fix)) from error
 
 
 def is_bundle(data: bytes) -> bool:
@@ -147,7 +130,7 @@ def verified_statement(
     problems = []
     for each in listed:
         try:
-            payload = verified_payload(bundle, each.verifier, each.entry.accepts)
+            payload = verified_payload(bundle, each.root, each.entry.accepts)
         except EnvelopeError as error:
             problems.append(f"{error} (by {Path(each.entry.trusted_root).name})")
         else:
@@ -155,8 +138,9 @@ def verified_statement(
     raise EnvelopeError(f"by {claimed} {'; '.join(dict.fromkeys(problems))}")
 
 
-def verified_payload(bundle: Bundle, verifier: Verifier, accepts: Callable[[str, str], bool]) -> bytes:
+def verified_payload(bundle: Bundle, root: TrustedRootFile, accepts: Callable[[str, str], bool]) -> bytes:
     """Return the payload that an issuer's subject signed whom `accepts` takes. Raises EnvelopeError."""
+    verifier = root.verifier_at(bundle.signing_certificate.not_valid_before_utc)
     try:
         kind, payload = verifier.verify_dsse(bundle, _Accepted(accepts))
     except Exception as error:  # as above
@@ -179,11 +163,6 @@ def identity_of(certificate: Certificate) -> Identity:
     if max(len(found.issuer), len(found.subject)) > _LONGEST_NAME:
         raise EnvelopeError(f"has a certificate with a name of more than {_LONGEST_NAME} characters")
     return found
-
-
-def words_of(error: BaseException) -> str:
-    """Return what a library says, in a line."""
-    return on_one_line(" ".join(str(error).split()))[:240] or type(error).__name__
 
 
 class _Accepted:

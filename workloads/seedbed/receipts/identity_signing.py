@@ -15,12 +15,11 @@ from urllib.parse import urlsplit
 from seedbed.receipts.identity_signatures import (
     Identity,
     identity_of,
-    read_trusted_root,
     require_library,
     verified_payload,
-    words_of,
 )
 from seedbed.receipts.small_files import read_small_file
+from seedbed.receipts.trusted_roots import read_trusted_root, words_of
 from seedbed.storage.redirect_policy import is_local_host
 from seedbed_api.attestations.dsse_envelope import EnvelopeError
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError, refusal
@@ -46,22 +45,21 @@ def sign_as_identity(
     Raises UserError, and InfrastructureError SigstoreUnavailable where a service does not answer.
     """
     require_library(TOKEN)
-    from sigstore.models import TrustedRoot
     from sigstore.sign import SigningContext
 
     identity = parse_token(read_token(token))
     config = _read_config(signing_config)
-    verifier = read_trusted_root(trusted_root, ROOT)
+    root = read_trusted_root(trusted_root, ROOT)
     context = SigningContext(
         fulcio=config.get_fulcio(),
         rekor=config.get_tlogs()[0],
-        trusted_root=TrustedRoot.from_file(str(trusted_root)),
+        trusted_root=root.library_root(),
         tsa_clients=config.get_tsas(),
     )
     bundle = _within(PATIENCE_SECONDS, lambda: _sign(context, identity, payload))
     try:
         signer = identity_of(bundle.signing_certificate)
-        verified_payload(bundle, verifier, lambda *names: Identity(*names) == signer)
+        verified_payload(bundle, root, lambda *names: Identity(*names) == signer)
     except EnvelopeError as error:
         line = f"{ROOT}: the signature that was made {error}; give the root of the instance in {CONFIG}"
         raise UserError("InvalidSignature", line) from error
