@@ -57,7 +57,7 @@ def test_a_job_that_trains_is_written_at_most_every_ten_seconds_and_whoever_is_o
     job = endless(jobs)
     await_attempt(job, 1)
     check_written_seldom(job)
-    names = {"NAME": job.name}
+    names = {"NAME": job.name, "POD": f"{job.name}-1-driver", "CONTAINER": "driver"}
     terminal = terminal_on(testbed, tmp_path / "on-call", namespace=jobs.namespace, knows=names)
     for line in kubectl_within_sentences("charts/seedbed/README.md"):
         type_until_answered(terminal, line)
