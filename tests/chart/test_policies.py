@@ -25,6 +25,7 @@ from seedbed_api.pod_contract.labels import JOB_UID_LABEL
 from seedbed_operator.backends.child_metadata import pod_labels
 from seedbed_operator.backends.network_policy import METADATA_ADDRESSES
 from seedbed_operator.kube_client.resource_kinds import LEASES, ResourceKind
+from seedbed_operator.manager.operator_settings import Settings
 from seedbed_operator.manager.preflight import REQUIRED_PERMISSIONS
 from support.operator.builders import a_training_job
 
@@ -53,6 +54,30 @@ def test_cluster_wide_rights_are_these_and_no_others(helm4: Helm, tmp_path) -> N
     assert rules_of(found, "ClusterRole", "operators:seedbed:operator") == ANYWHERE | JOBS
     assert rules_of(found, "Role", "seedbed-leadership") == LEASE
     assert len(of_kind(found, "Role")) == 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "exchange"),
+    [
+        ({}, "NCCL"),
+        ({"enabled": False}, "Sealed"),
+        ({"gpuExchange": "sealed"}, "Sealed"),
+        ({"enabled": False, "gpuExchange": "nccl"}, "NCCL"),
+    ],
+)
+def test_ranks_on_gpus_use_nccl_where_policies_keep_strangers_away(
+    helm4: Helm, tmp_path, policy: Json, exchange: str
+) -> None:
+    (container,) = pod_template(objects(helm4.template({"networkPolicy": policy}, tmp_path)))["spec"][
+        "containers"
+    ]
+    told = {each["name"]: each.get("value") for each in container["env"]}
+    settings = Settings(
+        namespaces=("team",),
+        network_policy=told["SEEDBED_OPERATOR_NETWORK_POLICY"],
+        gpu_exchange=told["SEEDBED_OPERATOR_GPU_EXCHANGE"],
+    ).check()
+    assert settings.exchange_of_gpus == exchange
 
 
 def test_with_namespaces_the_cluster_role_reads_profiles_and_nothing_else(helm4: Helm, tmp_path) -> None:
