@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from seedbed.driver.resolve_run import ResolvedRun
+from seedbed.runs.training_result import TrainingResult, read_training_result
 from seedbed.training.run_progress import RunProgress
-from seedbed.training.training_result import TrainingResult, read_training_result
 from support.runs.no_driver import NoDriver
 
 

@@ -23,7 +23,7 @@ from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.runs.exactly_once import check_exactly_once
 from seedbed.runs.ledger import LedgerReader
-from seedbed.training.training_result import TrainingResult, read_training_result
+from seedbed.runs.training_result import TrainingResult, read_training_result
 from support.gloo.worker_group import WorkerGroup, worker_group
 from support.runs.job_builder import AUGMENTED, Recipe, Way, a_job
 

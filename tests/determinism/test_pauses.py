@@ -17,7 +17,7 @@ from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.runs.evaluation_records import read_evaluations
-from seedbed.training.training_result import TrainingResult, read_training_result
+from seedbed.runs.training_result import TrainingResult, read_training_result
 from seedbed.training.worker import Worker
 from support.runs.job_builder import AUGMENTED, Recipe, Way, a_job
 

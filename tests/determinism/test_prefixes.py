@@ -19,7 +19,7 @@ from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.runs.exactly_once import check_exactly_once
 from seedbed.runs.ledger import LedgerReader
-from seedbed.training.training_result import TrainingResult
+from seedbed.runs.training_result import TrainingResult
 from seedbed.training.worker import Worker
 from seedbed_api.manifest_loader import training_job
 from support.runs.command_line import edited, flipped

@@ -50,8 +50,8 @@ def _resolved(manifest: dict[str, Any]) -> Any:
 
 
 def report_on(device: str, manifest: dict[str, Any]) -> str:
-    from seedbed.driver.result_file import read_result
     from seedbed.driver.run_report_writer import write_report
+    from seedbed.runs.result_file import read_result
 
     run, program = _resolved(manifest)
     result = read_result(run.folder)

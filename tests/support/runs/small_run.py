@@ -16,8 +16,8 @@ from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.receipts import read_receipt
 from seedbed.replay.receipt_location import LocatedReceipt, read_only_run_folder
 from seedbed.runs import ENVIRONMENT, RECIPE, LedgerSegment, RunFolder
+from seedbed.runs.training_result import read_training_result
 from seedbed.storage import open_storage
-from seedbed.training.training_result import read_training_result
 from seedbed.training.worker import Worker
 from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.canonical_json import canonical_json

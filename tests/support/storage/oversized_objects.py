@@ -10,7 +10,6 @@ import pytest
 from seedbed.dataset.csv_listing import list_csv
 from seedbed.dataset.manifest_reader import read_manifest
 from seedbed.dataset.source_file_lookup import read_source_file
-from seedbed.driver.result_file import read_result
 from seedbed.images.image_inspection import BadImage
 from seedbed.receipts import read_receipt
 from seedbed.replay.receipt_location import read_object
@@ -21,11 +20,12 @@ from seedbed.runs.checkpoint_store import DamagedCheckpoint, read_record
 from seedbed.runs.evaluation_records import read_evaluations
 from seedbed.runs.log_store import list_logs
 from seedbed.runs.model_files import read_model
+from seedbed.runs.result_file import read_result
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.runs.run_lease import read_heartbeat
+from seedbed.runs.training_result import read_training_result
 from seedbed.storage import ObjectLimit, Storage, object_limits
 from seedbed.sweeps.sweep_record import read_sweep_record
-from seedbed.training.training_result import read_training_result
 from seedbed_api.errors import SeedbedError
 
 DIGITS = "ab" * 32

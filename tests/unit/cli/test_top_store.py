@@ -13,16 +13,16 @@ import pytest
 from seedbed.cli.top_rows import Row
 from seedbed.cli.top_snapshot import StoreSnapshot
 from seedbed.cli.top_store import rows_of
-from seedbed.driver.result_file import Result, save_result
 from seedbed.runs.attempt_claims import AttemptClaim
 from seedbed.runs.process_identity import this_process
+from seedbed.runs.result_file import Result, save_result
 from seedbed.runs.run_folder import RECIPE, RESULT, RunFolder, open_run
 from seedbed.runs.run_lease import STALE_SECONDS
+from seedbed.runs.training_result import TrainingResult
 from seedbed.search.objective_values import SCALE
 from seedbed.search.trial_decisions import DecidedTrial, EndReason, SweepEnd, TrialRuns, TrialState
 from seedbed.storage import Storage, open_storage
 from seedbed.sweeps.sweep_record import add_started_run, sweep_record
-from seedbed.training.training_result import TrainingResult
 from support.storage.counting_storage import CountingStorage
 
 NOON = 1893585600.0  # 2030-01-02 12:00 UTC

@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from seedbed.driver.result_file import Result, read_result
 from seedbed.runs.attempt_claims import AttemptClaim, highest_attempt, read_claim
 from seedbed.runs.attempt_event_log import newest_events
 from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.runs.process_identity import is_known_dead
+from seedbed.runs.result_file import Result, read_result
 from seedbed.runs.run_folder import RECIPE, RunFolder, open_run, run_names
 from seedbed.runs.run_lease import (
     STALE_SECONDS,

@@ -19,8 +19,8 @@ from seedbed.ray_cluster.cluster_interface import WorkerPlacement
 from seedbed.runs.attempt_event_log import PAUSED, STOPPED, TRAINED, AttemptEventLog
 from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.runs.run_folder import ENVIRONMENT, RECIPE
+from seedbed.runs.training_result import RESULT_FILE, TrainingResult, read_training_result
 from seedbed.training.run_progress import RunProgress
-from seedbed.training.training_result import RESULT_FILE, TrainingResult, read_training_result
 from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.canonical_json import canonical_json
 from seedbed_api.errors import InfrastructureError, SeedbedError

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from seedbed.driver.mlflow_run_entry import SweepMembership
 from seedbed.driver.progress_display import ProgressSink
 from seedbed.driver.resolve_run import ResolvedRun, RunOptions
-from seedbed.driver.result_file import Result
 from seedbed.driver.startup_timings import StartupTimings, mark_startup_times
 from seedbed.ray_cluster.cluster_interface import Cluster, WorkerRange
 from seedbed.ray_cluster.local_ray import LocalCluster
+from seedbed.runs.result_file import Result
 from seedbed.training.run_progress import PartSeconds, RunProgress, SavedCheckpoint
 from seedbed_api.trainingjob import TrainingJob
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
 from seedbed.driver.resolve_run import ResolvedRun, model_of
-from seedbed.driver.result_file import Measure, Result, final_metrics, save_result
 from seedbed.receipts import Decided, Execution, receipt_digest, save_receipt, statement
 from seedbed.runs.evaluation_records import Evaluation, read_evaluations
-from seedbed.training.training_result import TrainingResult
+from seedbed.runs.result_file import Result, save_result
+from seedbed.runs.training_result import TrainingResult
+from seedbed.training.evaluation_scores import Measure, final_metrics
 from seedbed_api.errors import UserError
 from seedbed_api.timestamps import format_time
 

@@ -19,7 +19,7 @@ from seedbed.mlflow.run_recorder import RunRecorder, open_recorder
 
 if TYPE_CHECKING:
     from seedbed.driver.resolve_run import ResolvedRun
-    from seedbed.driver.result_file import Result
+    from seedbed.runs.result_file import Result
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,6 @@ from hashlib import sha256
 from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
 from seedbed.driver.finalize_run import evaluated_weights
 from seedbed.driver.resolve_run import ResolvedRun, worker_config_of
-from seedbed.driver.result_file import OWNER_KIND, Result, final_metrics, result_digest
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.receipts import Decided, read_receipt, receipt_digest
 from seedbed.runs.checkpoint_store import CheckpointRecord, DamagedCheckpoint, read_record
@@ -26,13 +25,14 @@ from seedbed.runs.evaluation_records import (
 )
 from seedbed.runs.model_files import CONFIG, WEIGHTS, model_weights_digest
 from seedbed.runs.owner_records import NO_OWNER_RECORD
+from seedbed.runs.result_file import OWNER_KIND, Result, result_digest
 from seedbed.runs.run_folder import RECEIPT, RESULT, RunFolder
+from seedbed.runs.training_result import RESULT_FILE, RESULT_KIND, TrainingResult
 from seedbed.storage import DamagedObject, OversizedObject
 from seedbed.storage.object_limits import DOCUMENT, TENSORS
 from seedbed.training.early_stopping import best_score, should_stop
-from seedbed.training.evaluation_scores import scores_of
+from seedbed.training.evaluation_scores import final_metrics, scores_of
 from seedbed.training.exported_config import model_config_document
-from seedbed.training.training_result import RESULT_FILE, RESULT_KIND, TrainingResult
 from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.canonical_json import canonical_json, digest_of
 from seedbed_api.errors import InfrastructureError, UserError

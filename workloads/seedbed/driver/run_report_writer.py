@@ -11,7 +11,6 @@ from seedbed.arithmetic.subtree_exchange import SingleProcessExchange
 from seedbed.arithmetic.torch_determinism import enforce_determinism
 from seedbed.dataset.file_format import SPLITS
 from seedbed.driver.resolve_run import ResolvedRun
-from seedbed.driver.result_file import Result
 from seedbed.environment.environment_pins import pinned_threads
 from seedbed.feed import open_evaluation
 from seedbed.report.report_loader import ReportContext, load_report_inputs
@@ -19,6 +18,7 @@ from seedbed.report.run_report import build_report
 from seedbed.report.run_report_data import SamplePrediction
 from seedbed.report.sample_predictions import sample_predictions
 from seedbed.runs.model_files import read_model
+from seedbed.runs.result_file import Result
 from seedbed.runs.run_folder import REPORT
 from seedbed.training.error_attribution import attribute_errors
 from seedbed.training.replica_builder import build_replica, load_weights

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from seedbed.driver.resolve_run import ResolvedRun
 from seedbed.driver.result_check import DisagreementError, require_outcome, require_result
-from seedbed.driver.result_file import Result, read_result
+from seedbed.runs.result_file import Result, read_result
 from seedbed.runs.run_folder import RECEIPT, RESULT
-from seedbed.training.training_result import RESULT_FILE, TrainingResult, read_training_result
+from seedbed.runs.training_result import RESULT_FILE, TrainingResult, read_training_result
 from seedbed_api.errors import InfrastructureError
 
 Notice = Callable[[str], None]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from seedbed.driver.driver_state import DriverState
 from seedbed.driver.local_run_log import log_location
 from seedbed.driver.resolve_run import ResolvedRun
-from seedbed.driver.result_file import Result
+from seedbed.runs.result_file import Result
 from seedbed.training.run_progress import SavedCheckpoint
 from seedbed_api.conditions import Condition, one_line
 from seedbed_api.errors import SeedbedError

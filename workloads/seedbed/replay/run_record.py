@@ -27,9 +27,9 @@ from seedbed.runs import (
     checkpoint_steps,
     read_evaluations,
 )
+from seedbed.runs.training_result import read_training_result
 from seedbed.storage import Storage
 from seedbed.training.checkpointer import WITNESS
-from seedbed.training.training_result import read_training_result
 from seedbed_api.errors import InfrastructureError, UserError, refusal
 from seedbed_api.run_identity import run_id
 from seedbed_api.strict_json import parse_json

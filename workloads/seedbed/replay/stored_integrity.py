@@ -27,8 +27,8 @@ from seedbed.runs import (
 )
 from seedbed.runs.sealed_json import open_sealed
 from seedbed.runs.tensor_serialization import describe_tensors
+from seedbed.runs.training_result import RESULT_FILE
 from seedbed.storage.object_limits import TENSORS
-from seedbed.training.training_result import RESULT_FILE
 from seedbed_api.canonical_json import canonical_json
 from seedbed_api.errors import InfrastructureError, UserError
 from seedbed_api.strict_json import parse_json

@@ -9,10 +9,11 @@ from seedbed.runs.attempt_claims import AttemptClaim, highest_attempt, read_clai
 from seedbed.runs.process_identity import is_known_dead
 from seedbed.runs.run_folder import RECEIPT, RESULT, RunFolder
 from seedbed.runs.run_lease import RunLease, acquire_lease, is_released, read_heartbeat
+from seedbed.runs.training_result import RESULT_FILE
 from seedbed.runs.trajectory_index import remove_run_checkpoints
 from seedbed.storage import UnreadableObject
 
-_FIRST = (RESULT, RECEIPT, "outcome.json")
+_FIRST = (RESULT, RECEIPT, RESULT_FILE)
 _LAST = "blobs/"
 _KEPT = "attempts/"
 

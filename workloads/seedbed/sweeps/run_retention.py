@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Literal
 
-from seedbed.driver.result_file import Result, read_result
 from seedbed.runs.checkpoint_store import checkpoint_steps
+from seedbed.runs.result_file import Result, read_result
 from seedbed.runs.run_deletion import current_holder, removable_objects, remove_run
 from seedbed.runs.run_folder import RECIPE, RunFolder, open_run, run_names
 from seedbed.storage import Storage

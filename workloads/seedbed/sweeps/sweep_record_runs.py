@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from seedbed.driver.resolve_run import stored_run
 from seedbed.driver.result_check import DisagreementError, require_result
-from seedbed.driver.result_file import read_result
+from seedbed.runs.result_file import read_result
 from seedbed.search.learning_curve import Finished
 from seedbed.search.trial_decisions import DecidedTrial, TrialRuns, TrialState
 from seedbed.sweeps.resolve_sweep import ResolvedSweep, trial_job

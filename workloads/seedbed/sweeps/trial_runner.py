@@ -18,7 +18,6 @@ from seedbed.driver.driver_state import DriverState, RunRequest
 from seedbed.driver.output_trust import trust_of
 from seedbed.driver.progress_display import ProgressDisplay
 from seedbed.driver.resolve_run import ResolvedRun
-from seedbed.driver.result_file import Result
 from seedbed.driver.run_driver import DriverExit, run_job
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import Cluster, P, StopRequested, T, WorkerPlacement, WorkerRange
@@ -27,6 +26,7 @@ from seedbed.runs.checkpoint_store import checkpointed_evaluations
 from seedbed.runs.evaluation_records import Evaluation, read_evaluations
 from seedbed.runs.failed_runs import RunFailure, read_failure, save_failure
 from seedbed.runs.own_folders import own_run_folder
+from seedbed.runs.result_file import Result
 from seedbed.runs.run_folder import RunFolder
 from seedbed.search.learning_curve import Failed, Finished, LearningCurve, RunEnd
 from seedbed.search.objective_values import objective_of

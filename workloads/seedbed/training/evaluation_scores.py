@@ -1,16 +1,22 @@
-"""Conversions of evaluation records: counts to documents, and back to counts, metrics, exact scores."""
+"""Conversions of evaluation records: counts to documents, and back to counts, exact scores, final metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from seedbed.arithmetic.evaluation_counts import LOSS_SCALE, Counts, Metrics, metrics
 from seedbed.runs.evaluation_records import Evaluation
+from seedbed.runs.training_result import TrainingResult
 from seedbed.training.early_stopping import Score
+from seedbed_api.trainingjob_status import format_measurement
+
+Measure = Callable[[npt.NDArray[np.int64]], Mapping[str, float]]
+"""Metrics of a confusion matrix (true class, predicted class)."""
 
 
 def evaluation_document(counts: Counts, *, weights_digest: str) -> dict[str, Any]:
@@ -55,3 +61,28 @@ def _value(document: dict[str, Any], name: str) -> Fraction:
         return Fraction(document["correct"], document["samples"])
     assert name == "loss", name
     return Fraction(document["loss"], document["samples"] * document["lossScale"])
+
+
+def final_metrics(
+    evaluations: Iterable[Evaluation], outcome: TrainingResult, *, measure: Measure | None = None
+) -> dict[str, str]:
+    """Return loss, accuracy and the user's metrics of the selected weights on validation and test rows."""
+    newest: dict[str, Evaluation] = {}
+    for record in evaluations:
+        wanted = outcome.selected_step if record.split == "validation" else outcome.step
+        if record.step == wanted:
+            newest[record.split] = record
+    figures = (
+        (f"{split}/{name}", value)
+        for split, record in newest.items()
+        for name, value in _figures(record, measure)
+    )
+    return {name: format_measurement(value) for name, value in sorted(figures)}
+
+
+def _figures(record: Evaluation, measure: Measure | None) -> Iterator[tuple[str, float]]:
+    counts = counts_of(record.document)
+    figures = metrics(counts)
+    yield "loss", figures.loss
+    yield "accuracy", figures.accuracy
+    yield from measure(counts.confusion_kk).items() if measure else ()

@@ -6,12 +6,12 @@ from seedbed.runs.checkpoint_store import load_checkpoint
 from seedbed.runs.model_files import save_model
 from seedbed.runs.run_folder import RunFolder
 from seedbed.runs.tensor_serialization import to_torch
+from seedbed.runs.training_result import TrainingResult, save_training_result
 from seedbed.training.checkpointer import Checkpointer
 from seedbed.training.evaluator import Evaluator
 from seedbed.training.export_check import require_loadable
 from seedbed.training.exported_config import model_config_document
 from seedbed.training.run_state import RunContext, RunState
-from seedbed.training.training_result import TrainingResult, save_training_result
 
 
 class ModelExporter:

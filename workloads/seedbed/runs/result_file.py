@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-from seedbed.arithmetic.evaluation_counts import metrics
 from seedbed.runs.evaluation_records import Evaluation
 from seedbed.runs.run_folder import RESULT, RunFolder
 from seedbed.runs.sealed_json import is_sealed, open_sealed, seal
+from seedbed.runs.training_result import TrainingResult
 from seedbed.storage import object_limits
-from seedbed.training.evaluation_scores import counts_of
-from seedbed.training.training_result import TrainingResult
 from seedbed_api.canonical_json import canonical_json, digest_of
 from seedbed_api.errors import InfrastructureError
-from seedbed_api.trainingjob_status import format_measurement
 
 OWNER_KIND = "result"
 """Kind of the owner record of a result."""
@@ -67,32 +61,3 @@ def read_result(folder: RunFolder) -> Result | None:
         return None
     except (ValueError, TypeError, KeyError) as error:
         raise InfrastructureError("RunFolderDamaged", f"{folder.url}/{RESULT}: {error}") from error
-
-
-Measure = Callable[[npt.NDArray[np.int64]], Mapping[str, float]]
-"""Metrics of a confusion matrix (true class, predicted class)."""
-
-
-def final_metrics(
-    evaluations: Iterable[Evaluation], outcome: TrainingResult, *, measure: Measure | None = None
-) -> dict[str, str]:
-    """Return loss, accuracy and the user's metrics of the selected weights on validation and test rows."""
-    newest: dict[str, Evaluation] = {}
-    for record in evaluations:
-        wanted = outcome.selected_step if record.split == "validation" else outcome.step
-        if record.step == wanted:
-            newest[record.split] = record
-    figures = (
-        (f"{split}/{name}", value)
-        for split, record in newest.items()
-        for name, value in _figures(record, measure)
-    )
-    return {name: format_measurement(value) for name, value in sorted(figures)}
-
-
-def _figures(record: Evaluation, measure: Measure | None) -> Iterator[tuple[str, float]]:
-    counts = counts_of(record.document)
-    figures = metrics(counts)
-    yield "loss", figures.loss
-    yield "accuracy", figures.accuracy
-    yield from measure(counts.confusion_kk).items() if measure else ()
