@@ -65,10 +65,10 @@ def sweep_of_nothing(output: Path, trials: int, **changes: Any) -> Any:
 def train_nothing(sweep: Any, stretch: Any, *, stopping: threading.Event, tell: Any) -> Any:
     """Do what surrounds the training of a trial, and claim that it was trained."""
     del stopping, tell
+    from seedbed.runs.sweep_record import add_started_run
     from seedbed.search.learning_curve import Finished, LearningCurve
     from seedbed.search.objective_values import SCALE
     from seedbed.sweeps.resolve_sweep import trial_job
-    from seedbed.sweeps.sweep_record import add_started_run
     from seedbed.sweeps.trial_runner import SegmentResult
     from seedbed_api.trial_recipe import trial_recipe
 
@@ -85,8 +85,8 @@ def seedbed(trials: int, folder: Path) -> Stretch:
     """Run Seedbed's own searcher, scheduler, actors and sweep record."""
     from seedbed.ray_cluster.local_ray import local_ray
     from seedbed.search.search_state import Search
+    from seedbed.sweeps.finished_sweep import write_sweep_record
     from seedbed.sweeps.sweep_display import SweepDisplay
-    from seedbed.sweeps.sweep_record import write_sweep_record
     from seedbed.sweeps.trial_scheduler import SweepState
     from seedbed.sweeps.tune_runner import run_on_tune
 
@@ -232,7 +232,7 @@ def simulated(trials: int, folder: Path) -> Stretch:
     from datetime import UTC, datetime
 
     from seedbed.search.search_state import Search
-    from seedbed.sweeps.sweep_record import write_sweep_record
+    from seedbed.sweeps.finished_sweep import write_sweep_record
     from seedbed.sweeps.sweepjob_status_builder import SweepStatusInputs, build_sweep_status
     from seedbed.sweeps.trial_scheduler import SweepState
 

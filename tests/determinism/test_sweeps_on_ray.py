@@ -24,10 +24,10 @@ from seedbed.ray_cluster.local_ray import local_ray
 from seedbed.runs.attempt_claims import highest_attempt, read_claim
 from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.search.search_state import Search
+from seedbed.sweeps.finished_sweep import write_sweep_record
 from seedbed.sweeps.resolve_sweep import resolve_sweep
 from seedbed.sweeps.sweep_display import SweepDisplay
 from seedbed.sweeps.sweep_driver import SweepDriverExit
-from seedbed.sweeps.sweep_record import write_sweep_record
 from seedbed.sweeps.trial_scheduler import SweepState
 from seedbed.sweeps.tune_runner import run_on_tune
 from seedbed_api.manifest_loader import sweep_job

@@ -23,9 +23,9 @@ from seedbed.runs.model_files import read_model
 from seedbed.runs.result_file import read_result
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.runs.run_lease import read_heartbeat
+from seedbed.runs.sweep_record import read_sweep_record
 from seedbed.runs.training_result import read_training_result
 from seedbed.storage import ObjectLimit, Storage, object_limits
-from seedbed.sweeps.sweep_record import read_sweep_record
 from seedbed_api.errors import SeedbedError
 
 DIGITS = "ab" * 32

@@ -18,11 +18,11 @@ from seedbed.runs.process_identity import this_process
 from seedbed.runs.result_file import Result, save_result
 from seedbed.runs.run_folder import RECIPE, RESULT, RunFolder, open_run
 from seedbed.runs.run_lease import STALE_SECONDS
+from seedbed.runs.sweep_record import add_started_run, sweep_record
 from seedbed.runs.training_result import TrainingResult
 from seedbed.search.objective_values import SCALE
 from seedbed.search.trial_decisions import DecidedTrial, EndReason, SweepEnd, TrialRuns, TrialState
 from seedbed.storage import Storage, open_storage
-from seedbed.sweeps.sweep_record import add_started_run, sweep_record
 from support.storage.counting_storage import CountingStorage
 
 NOON = 1893585600.0  # 2030-01-02 12:00 UTC

@@ -14,14 +14,13 @@ from typing import Any
 import pytest
 
 from seedbed.driver import local_run_log
-from seedbed.driver.local_run_log import LogLocation, record_log, record_run_log
+from seedbed.driver.local_run_log import LogLocation, claim_log_location, record_log, record_run_log
 from seedbed.logs import log_upload
 from seedbed.logs.log_truncation import MOST_LOG_BYTES
 from seedbed.logs.log_upload import PIECE_BYTES
 from seedbed.ray_cluster.cluster_interface import StopRequested
 from seedbed.ray_cluster.local_ray import log_worker_record, workers_logger
 from seedbed.storage import LocalStorage
-from seedbed.sweeps.sweep_log import claim_log_location
 from seedbed.training.run_progress import RunProgress
 from seedbed_api.errors import InfrastructureError, UserError
 from seedbed_api.pod_contract.paths import log_piece_name

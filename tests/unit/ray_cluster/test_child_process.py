@@ -50,8 +50,8 @@ class NoTorch:
         if name == "torch":
             raise ImportError("torch is not for the driver of a sweep")
 sys.meta_path.insert(0, NoTorch())
-import seedbed.sweeps.sweep_driver, seedbed.sweeps.tune_runner, seedbed.sweeps.sweep_report_writer, seedbed.sweeps.sweep_driver_pod
-import seedbed.sweeps.run_retention
+import seedbed.sweeps.sweep_driver, seedbed.sweeps.tune_runner, seedbed.sweeps.finished_sweep, seedbed.sweeps.sweep_driver_pod
+import seedbed.runs.run_retention
 try:
     import seedbed.arithmetic.evaluation
 except ImportError as error:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from seedbed.runs.sweep_record import sweep_record
 from seedbed.search import (
     Assignments,
     Failed,
@@ -18,7 +19,6 @@ from seedbed.search import (
     Undecided,
 )
 from seedbed.search.trial_decisions import TrialRuns
-from seedbed.sweeps.sweep_record import sweep_record
 from seedbed_api.sweepjob import SweepJobSpec
 
 HALF = 10**12 // 2

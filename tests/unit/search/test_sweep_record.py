@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from seedbed.runs.sweep_record import SweepRecord, parse_sweep_record, sweep_record
 from seedbed.search import DecidedTrial, EndReason, Search, SweepEnd, TrialState
 from seedbed.search.objective_values import Goal
 from seedbed.search.sweep_identity import sweep_document, sweep_id
@@ -16,7 +17,6 @@ from seedbed.search.sweep_record_check import disagreements
 from seedbed.search.tpe_sampler import numeric_probe
 from seedbed.search.trial_decisions import TrialRuns
 from seedbed.search.trial_ranking import best_trials, count_trials, rank_trials, trial_status
-from seedbed.sweeps.sweep_record import SweepRecord, parse_sweep_record, sweep_record
 from seedbed_api.canonical_json import canonical_json
 from seedbed_api.sweepjob import SweepJobSpec
 from unit.search.executors import Luck, chances, in_sequence

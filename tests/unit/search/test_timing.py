@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from seedbed.runs.sweep_record import parse_sweep_record
 from seedbed.search import Search
 from seedbed.search.pruners import RungComparison, RungTable
 from seedbed.search.sweep_record_check import disagreements
-from seedbed.sweeps.sweep_record import parse_sweep_record
 from seedbed_api.sweepjob import SweepJobSpec
 from unit.search.executors import Executor, Luck, SearchOutcome, chances, in_sequence
 from unit.search.sweeps import a_rate, a_sweep, values

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from seedbed.runs.sweep_record import FinishedSweep
 from seedbed.search.trial_decisions import DecidedTrial, EndReason, SweepEnd, TrialRuns, TrialState
-from seedbed.sweeps.sweep_record import FinishedSweep
 from seedbed.sweeps.sweepjob_status_builder import SweepStatusInputs, build_sweep_status
 from seedbed_api.errors import InfrastructureError
 from seedbed_api.manifest_loader import sweep_job

@@ -14,8 +14,8 @@ from seedbed.cli.standard_streams import echo
 from seedbed_api.printable_text import on_one_line
 
 if TYPE_CHECKING:
+    from seedbed.runs.run_retention import StoredRun
     from seedbed.storage import Storage
-    from seedbed.sweeps.run_retention import StoredRun
 
 _DIGITS = 12
 _output = click.option(
@@ -50,7 +50,7 @@ def list_(store: str, secret: Path | None, output: str) -> None:
 @store_secret
 def show(store: str, run: str, secret: Path | None) -> None:
     """Show a RUN of STORE, by the first digits of its identity, as JSON."""
-    from seedbed.sweeps.run_retention import find_run
+    from seedbed.runs.run_retention import find_run
 
     found = find_run(_runs(store, secret), run)
     echo(json.dumps(_document(found) | {"recipe": dict(found.recipe)}, indent=2))
@@ -67,7 +67,7 @@ def prune(store: str, names: Sequence[str], *, yes: bool, secret: Path | None) -
     Runs are not removed while they are trained, or if a sweep has started them or has them in its record.
     """
     from seedbed.runs.run_deletion import RunInUse
-    from seedbed.sweeps.run_retention import delete_run, select_removable
+    from seedbed.runs.run_retention import delete_run, select_removable
 
     chosen = select_removable(_runs(store, secret), names)
     for run in chosen:
@@ -83,8 +83,8 @@ def prune(store: str, names: Sequence[str], *, yes: bool, secret: Path | None) -
 
 def _runs(store: str, secret: Path | None) -> list[StoredRun]:
     from seedbed.driver.error_policy import errors_name_field
+    from seedbed.runs.run_retention import list_runs
     from seedbed.storage import open_output
-    from seedbed.sweeps.run_retention import list_runs
 
     with errors_name_field("STORE"):
         output: Storage = open_output(store, secret=secret)

@@ -27,9 +27,9 @@ from seedbed.runs.run_lease import (
     observe_heartbeat,
     read_heartbeat,
 )
+from seedbed.runs.run_retention import model_name
+from seedbed.runs.sweep_record import SweepFolder, SweepRecord, list_sweep_folders, read_sweep_record
 from seedbed.storage import Storage
-from seedbed.sweeps.run_retention import model_name
-from seedbed.sweeps.sweep_record import SweepFolder, SweepRecord, list_sweep_folders, read_sweep_record
 from seedbed_api.errors import InfrastructureError
 
 _PARALLEL_READS = 16

@@ -24,6 +24,7 @@ from seedbed.ray_cluster.local_ray import workers_logger
 from seedbed.runs.process_identity import this_process
 from seedbed.storage import Storage, open_output
 from seedbed_api.errors import SeedbedError
+from seedbed_api.pod_contract.paths import job_logs_path, log_piece_name
 
 if TYPE_CHECKING:
     from seedbed.driver.mlflow_run_entry import SweepMembership
@@ -211,3 +212,14 @@ class _Tee:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def claim_log_location(output: Storage, *, uid: str, job: str) -> LogLocation:
+    """Claim the next free location of a log by creating its first piece: two processes never share one."""
+    taken = (path.partition("/")[0] for path in output.child(job_logs_path(uid)).list())
+    number = max((int(name) for name in taken if name.isdecimal()), default=0)
+    while True:
+        number += 1
+        place = LogLocation(output=output, uid=uid, job=job, attempt=number)
+        if place.folder.create(log_piece_name(0), b""):
+            return place

@@ -13,29 +13,33 @@ from pathlib import Path
 from typing import Protocol
 
 from seedbed.driver.error_policy import classify_error
+from seedbed.driver.local_run_log import LogLocation, claim_log_location, record_log
 from seedbed.driver.resolve_run import RunOptions
 from seedbed.driver.startup_timings import StartupTimings
-from seedbed.mlflow.run_recorder import record_run
+from seedbed.mlflow.mlflow_entries import RunEntry
+from seedbed.mlflow.run_recorder import RunRecorder, open_recorder, record_run
+from seedbed.mlflow.sweep_entry import final_fields, sweep_entry
 from seedbed.ray_cluster.cluster_interface import Cluster, StopRequested, TaskRunner
 from seedbed.ray_cluster.local_ray import ChildProcess, count_gpus, local_ray
 from seedbed.runs.own_folders import hold_folder
+from seedbed.runs.sweep_record import FinishedSweep
 from seedbed.search.objective_values import objective_goal
 from seedbed.search.samplers import create_sampler
 from seedbed.search.search_state import Search
 from seedbed.search.trial_decisions import DecidedTrial, EndReason, SweepEnd, TrialRuns
 from seedbed.search.trial_ranking import best_trials, rank_trials
 from seedbed.storage import open_output
-from seedbed.sweeps.mlflow_sweep_entry import final_fields, sweep_recording
+from seedbed.sweeps.finished_sweep import (
+    read_finished_sweep,
+    report_url,
+    run_disagreements,
+    set_record_aside,
+    write_sweep_record,
+    write_sweep_report,
+)
 from seedbed.sweeps.resolve_sweep import ResolvedSweep, resolve_sweep
 from seedbed.sweeps.sequential_runner import run_sequentially
 from seedbed.sweeps.sweep_display import SweepDisplay
-from seedbed.sweeps.sweep_log import record_sweep_log
-from seedbed.sweeps.sweep_record import (
-    FinishedSweep,
-    read_finished_sweep,
-    set_record_aside,
-    write_sweep_record,
-)
 from seedbed.sweeps.sweepjob_status_builder import SweepStatusInputs, build_sweep_status
 from seedbed.sweeps.trial_scheduler import SweepState
 from seedbed_api.conditions import ExitCode
@@ -118,9 +122,23 @@ def _run(session: SweepSession) -> None:
         session.job, session.options, session.timeline, cluster=_probe_runner(session)
     )
     session.finished = _finished_before(sweep)
-    recording = sweep_recording(sweep, session.display.notice)
-    with record_run(recording, lambda: final_fields(session.job, session.finished)):
+    with record_run(_recorder(session, sweep), lambda: final_fields(session.job, session.finished)):
         _search_once(session, sweep)
+
+
+def _recorder(session: SweepSession, sweep: ResolvedSweep) -> RunRecorder | None:
+    """Return the MLflow recorder of the sweep; None without an MLflow server."""
+
+    def entry() -> RunEntry:
+        return sweep_entry(
+            sweep.job,
+            identity=sweep.identity,
+            dataset_digest=sweep.dataset_digest,
+            environment_class=sweep.environment_class,
+            folder=sweep.folder().url,
+        )
+
+    return open_recorder(entry, sweep.options.output_secret, session.display.notice)
 
 
 def _finished_before(sweep: ResolvedSweep) -> FinishedSweep | None:
@@ -128,8 +146,6 @@ def _finished_before(sweep: ResolvedSweep) -> FinishedSweep | None:
     finished = read_finished_sweep(sweep)
     if finished is None or sweep.owner is not None:
         return finished
-    from seedbed.sweeps.sweep_record_runs import run_disagreements  # reads runs, which few calls do
-
     for line in run_disagreements(sweep, finished):
         set_record_aside(sweep, line)
         return None
@@ -139,7 +155,7 @@ def _finished_before(sweep: ResolvedSweep) -> FinishedSweep | None:
 def _search_once(session: SweepSession, sweep: ResolvedSweep) -> None:
     if session.finished is None:
         hold_folder(sweep.folder(), sweep.identity, sweep.owner)
-        with record_sweep_log(sweep, session.display):
+        with _record_log(sweep, session.display):
             _search(session, sweep)
     else:
         session.display.notice("this sweep was complete already; nothing was trained")
@@ -163,14 +179,33 @@ def _probe_runner(session: SweepSession) -> TaskRunner | None:
 
 def _ensure_report(session: SweepSession, sweep: ResolvedSweep, finished: FinishedSweep) -> None:
     """Write the report unless it is there; the sweep is complete without it, so errors are only shown."""
-    from seedbed.sweeps.sweep_report_writer import report_url, write_sweep_report  # 1.6 s
-
     try:
         if session.state is not None or report_url(sweep) is None:
             write_sweep_report(sweep, finished, session.state, created=session.started)
         session.report_url = report_url(sweep)
     except SeedbedError as error:
         session.display.notice(f"no report: {error}")
+
+
+@contextmanager
+def _record_log(sweep: ResolvedSweep, display: SweepDisplay) -> Iterator[None]:
+    """Store the log of a sweep meanwhile, if it is wanted and the store accepts it."""
+    place = _log_location(sweep, display) if sweep.options.keep_log else None
+    if place is None:
+        yield
+        return
+    with record_log(place, display.notice) as log, display.copy_to(log):
+        yield
+
+
+def _log_location(sweep: ResolvedSweep, display: SweepDisplay) -> LogLocation | None:
+    output = open_output(sweep.spec.output.uri, secret=sweep.options.output_secret)
+    uid, job = sweep.identity.removeprefix("sha256:"), sweep.job.metadata.name
+    try:
+        return claim_log_location(output, uid=uid, job=job)
+    except (SeedbedError, OSError) as error:
+        display.notice(f"the log of this sweep is not stored: {error}")
+        return None
 
 
 def _search(session: SweepSession, sweep: ResolvedSweep) -> None:

@@ -11,11 +11,11 @@ from seedbed.driver.trainingjob_status_builder import (
     failed_conditions,
     suspended_conditions,
 )
+from seedbed.runs.sweep_record import FinishedSweep
 from seedbed.search.objective_values import objective_goal
 from seedbed.search.trial_decisions import DecidedTrial, TrialRuns
 from seedbed.search.trial_ranking import best_trials, count_trials, trial_status
 from seedbed.sweeps.resolve_sweep import ResolvedSweep
-from seedbed.sweeps.sweep_record import FinishedSweep
 from seedbed_api.conditions import Condition
 from seedbed_api.errors import SeedbedError
 from seedbed_api.sweepjob import SweepJob

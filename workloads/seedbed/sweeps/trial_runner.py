@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Protocol
 from pydantic import ValidationError
 
 from seedbed.driver.driver_state import DriverState, RunRequest
+from seedbed.driver.mlflow_run_entry import SweepMembership
 from seedbed.driver.output_trust import trust_of
 from seedbed.driver.progress_display import ProgressDisplay
 from seedbed.driver.resolve_run import ResolvedRun
 from seedbed.driver.run_driver import DriverExit, run_job
 from seedbed.driver.startup_timings import StartupTimings
+from seedbed.mlflow.mlflow_entries import experiment_of
 from seedbed.ray_cluster.cluster_interface import Cluster, P, StopRequested, T, WorkerPlacement, WorkerRange
 from seedbed.ray_cluster.local_ray import LocalCluster
 from seedbed.runs.checkpoint_store import checkpointed_evaluations
@@ -28,11 +30,10 @@ from seedbed.runs.failed_runs import RunFailure, read_failure, save_failure
 from seedbed.runs.own_folders import own_run_folder
 from seedbed.runs.result_file import Result
 from seedbed.runs.run_folder import RunFolder
+from seedbed.runs.sweep_record import add_started_run
 from seedbed.search.learning_curve import Failed, Finished, LearningCurve, RunEnd
 from seedbed.search.objective_values import objective_of
-from seedbed.sweeps.mlflow_sweep_entry import sweep_membership
 from seedbed.sweeps.resolve_sweep import ResolvedSweep, template_field_names, trial_job
-from seedbed.sweeps.sweep_record import add_started_run
 from seedbed.training.recipe_mapping import steps_of_epochs
 from seedbed.training.run_progress import RunProgress
 from seedbed_api.conditions import ExitCode
@@ -168,7 +169,7 @@ def run_segment(
         cluster=cluster or _cluster(sweep),
         pause_after_epochs=segment.until_epoch,
         wants_report=False,
-        member=sweep_membership(sweep, trial=segment.trial, fold=segment.fold),
+        member=_membership(sweep, segment),
     )
     add_started_run(sweep.folder(), sweep.run_id(job))
     with template_field_names(sweep.job):
@@ -185,6 +186,12 @@ def _own_where_rungs_decide(sweep: ResolvedSweep, job: TrainingJob) -> TrainingJ
         return job
     output = job.spec.output.model_copy(update={"trust": "Own"})
     return job.model_copy(update={"spec": job.spec.model_copy(update={"output": output})})
+
+
+def _membership(sweep: ResolvedSweep, segment: TrialSegment) -> SweepMembership:
+    return SweepMembership(
+        experiment=experiment_of(sweep.job), sweep_id=sweep.identity, trial=segment.trial, fold=segment.fold
+    )
 
 
 def _cluster(sweep: ResolvedSweep) -> Cluster:

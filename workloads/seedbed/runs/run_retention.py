@@ -11,8 +11,8 @@ from seedbed.runs.checkpoint_store import checkpoint_steps
 from seedbed.runs.result_file import Result, read_result
 from seedbed.runs.run_deletion import current_holder, removable_objects, remove_run
 from seedbed.runs.run_folder import RECIPE, RunFolder, open_run, run_names
+from seedbed.runs.sweep_record import runs_needed_by_sweeps
 from seedbed.storage import Storage
-from seedbed.sweeps.sweep_record import runs_needed_by_sweeps
 from seedbed_api.errors import UserError, refusal
 
 RunStatus = Literal["complete", "training", "open"]

@@ -8,31 +8,22 @@ record of consumed rows. The folder also names the runs that the sweep has start
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from seedbed.runs.owner_records import NO_OWNER_RECORD
-from seedbed.runs.run_folder import REFUSED, conflict_message
 from seedbed.search.objective_values import format_objective, parse_objective
-from seedbed.search.sweep_record_check import disagreements
 from seedbed.search.trial_decisions import DecidedTrial, EndReason, SweepEnd, TrialRuns, TrialState
-from seedbed.storage import OversizedObject, Storage
+from seedbed.storage import Storage
 from seedbed.storage.object_limits import SWEEP_RECORD
-from seedbed.sweeps.resolve_sweep import ResolvedSweep
-from seedbed_api.canonical_json import canonical_json, digest_of
+from seedbed_api.canonical_json import canonical_json
 from seedbed_api.errors import InfrastructureError
 from seedbed_api.strict_json import parse_json
-
-logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 SWEEPS = "sweeps"
 RECORD = "ledger.json"
 _RUN = "runs/"
-OWNER_KIND = "ledger"
-"""Kind of the owner record of a sweep's record."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,93 +90,6 @@ def sweep_record(
         trials=counted,
         trial_runs=tuple(trial_runs.get(trial.index, TrialRuns()) for trial in counted),
     )
-
-
-def write_sweep_record(
-    sweep: ResolvedSweep,
-    *,
-    ended: SweepEnd,
-    trials: Iterable[DecidedTrial],
-    trial_runs: Mapping[int, TrialRuns],
-) -> FinishedSweep:
-    """Store the record; RunFolderConflict where a valid one of other bytes is there."""
-    record = sweep_record(trials, sweep=sweep.identity_document, ended=ended, trial_runs=trial_runs)
-    data, output = record.to_bytes(), sweep.folder()
-    believed = not output.create(RECORD, data) and _believed_record(_stored(output), sweep) is not None
-    if sweep.owner is not None:
-        sweep.owner.vouch(output, OWNER_KIND, subject=sweep.identity, digest=digest_of(data))
-    if (stored := _stored(output)) != data:
-        if believed:
-            raise InfrastructureError("RunFolderConflict", conflict_message(_uri(output), stored, data))
-        output.put(RECORD, data)
-    return _finished(record, output, digest=digest_of(data))
-
-
-def read_finished_sweep(sweep: ResolvedSweep) -> FinishedSweep | None:
-    """Return the sweep as its record has it; None where it has not ended, or its record is damaged."""
-    output = sweep.folder()
-    try:
-        data = _stored(output)
-    except FileNotFoundError:
-        return None
-    record = _believed_record(data, sweep)
-    return None if record is None else _finished(record, output, digest=digest_of(data))
-
-
-def set_record_aside(sweep: ResolvedSweep, problem: str) -> None:
-    """Move a record that its runs do not confirm to `refused/`, with a line; the runs give it anew."""
-    output = sweep.folder()
-    logger.warning("%s is not used: %s", _uri(output), problem)
-    data = _stored(output)
-    output.create(f"{REFUSED}/{RECORD}.{digest_of(data).removeprefix('sha256:')[:16]}", data)
-    output.delete(RECORD)
-
-
-def _stored(output: Storage) -> bytes:
-    """Return the stored bytes of a record; none where they are too many to be one."""
-    try:
-        return output.read(RECORD, SWEEP_RECORD)
-    except OversizedObject as error:
-        logger.warning("%s is not read: %s", _uri(output), error)
-        return b""
-
-
-def _finished(record: SweepRecord, output: Storage, *, digest: str) -> FinishedSweep:
-    return FinishedSweep(
-        ended=record.ended,
-        trials=record.trials,
-        trial_runs=dict(enumerate(record.trial_runs)),
-        record_uri=_uri(output),
-        digest=digest,
-    )
-
-
-def _believed_record(data: bytes, sweep: ResolvedSweep) -> SweepRecord | None:
-    """Return the record of stored bytes, where it is valid and its owner vouches for it; else None."""
-    owner, subject = sweep.owner, sweep.identity
-    if owner is not None and owner.vouched(sweep.folder(), OWNER_KIND, subject=subject) != digest_of(data):
-        logger.warning("%s is not used: %s", _uri(sweep.folder()), NO_OWNER_RECORD)
-        return None
-    return _valid_record(data, sweep)
-
-
-def _valid_record(data: bytes, sweep: ResolvedSweep) -> SweepRecord | None:
-    """Return the record of stored bytes; None where it is damaged (the runs then give it anew)."""
-    try:
-        record = parse_sweep_record(data)
-    except ValueError as error:
-        logger.warning("%s is not used: %s", _uri(sweep.folder()), error)
-        return None
-    lines = ["it is the record of another sweep"]
-    if record.sweep == sweep.identity_document:
-        lines = disagreements(sweep.spec, record.trials, record.ended)
-    for line in lines:
-        logger.warning("%s is not used: %s", _uri(sweep.folder()), line)
-    return None if lines else record
-
-
-def _uri(output: Storage) -> str:
-    return f"{output.url}/{RECORD}"
 
 
 def parse_sweep_record(data: bytes) -> SweepRecord:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from seedbed.driver.mlflow_run_entry import SweepMembership
 from seedbed.mlflow.mlflow_entries import RunEntry, experiment_of, flattened, sweep_key
-from seedbed.mlflow.run_recorder import RunRecorder, open_recorder
+from seedbed.runs.sweep_record import FinishedSweep
 from seedbed.search.objective_values import SCALE, objective_goal
 from seedbed.search.trial_decisions import TrialState
 from seedbed.search.trial_ranking import rank_trials
-from seedbed.sweeps.resolve_sweep import ResolvedSweep
-from seedbed.sweeps.sweep_record import FinishedSweep
 from seedbed_api.sweepjob import SweepJob
 
 _SPEC_FIELDS = (
@@ -26,31 +22,22 @@ _SPEC_FIELDS = (
 """Fields of the spec that become parameters of the entry; those of the recipe belong to the trials."""
 
 
-def sweep_membership(sweep: ResolvedSweep, *, trial: int, fold: int | None) -> SweepMembership:
-    """Return the place of a trial's run in its sweep."""
-    return SweepMembership(
-        experiment=experiment_of(sweep.job), sweep_id=sweep.identity, trial=trial, fold=fold
-    )
-
-
-def sweep_recording(sweep: ResolvedSweep, notice: Callable[[str], None]) -> RunRecorder | None:
-    """Return the recorder of a sweep; None without an MLflow server."""
-    return open_recorder(lambda: _entry(sweep), sweep.options.output_secret, notice)
-
-
-def _entry(sweep: ResolvedSweep) -> RunEntry:
-    key = sweep_key(sweep.identity)
+def sweep_entry(
+    job: SweepJob, *, identity: str, dataset_digest: str, environment_class: str, folder: str
+) -> RunEntry:
+    """Return the entry of a sweep; `folder` is the URL of its folder in the output store."""
+    key = sweep_key(identity)
     about = {
-        "seedbed.dataset_digest": sweep.dataset_digest,
-        "seedbed.environment_class": sweep.environment_class,
-        "seedbed.sweep_folder": sweep.folder().url,
+        "seedbed.dataset_digest": dataset_digest,
+        "seedbed.environment_class": environment_class,
+        "seedbed.sweep_folder": folder,
         "mlflow.source.name": "seedbed",
     }
-    asked = sweep.spec.model_dump(mode="json", by_alias=True, exclude_none=True, include=set(_SPEC_FIELDS))
+    asked = job.spec.model_dump(mode="json", by_alias=True, exclude_none=True, include=set(_SPEC_FIELDS))
     return RunEntry(
         key=key,
-        experiment=experiment_of(sweep.job),
-        name=sweep.job.metadata.name,
+        experiment=experiment_of(job),
+        name=job.metadata.name,
         tags=key | about,
         params=flattened(asked),
     )
