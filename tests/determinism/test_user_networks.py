@@ -8,7 +8,7 @@ import pytest
 
 from determinism.user_tasks import UserOutcome, UserRun, train_network
 from support.gloo.worker_group import WorkerGroup, worker_group
-from support.networks.user_networks import one_digest
+from support.networks.accepted_networks import one_digest
 
 pytestmark = pytest.mark.slow
 

@@ -18,7 +18,7 @@ from seedbed.arithmetic.tensor_digests import weights_digest
 from seedbed.usercode.entrypoint_loader import load_entrypoint
 from support.gloo.cases import CLASSES, PIXELS, Case, rows_of
 from support.gloo.tasks import EvaluationRows, State
-from support.networks.user_networks import one_digest
+from support.networks.accepted_networks import one_digest
 
 CASE = Case(leaves=5, leaf_rows=3, steps=6)
 """An odd number of leaves: the mean of equal values is then not always that value."""

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from seedbed.dataset.builder import BuildOptions, BuildResult, build_dataset
+from seedbed.dataset.reader import Dataset, open_dataset
 from seedbed.storage import open_storage
 
 
@@ -64,3 +65,8 @@ def two_classes(folder: Path, *, per_class: int = 20, first_seed: int = 0) -> Pa
 def build(source: Path, dest: Path, **options: object) -> BuildResult:
     wanted = {"parallelism": 1, "shard_bytes": 2_000, "batch_bytes": 500} | options
     return build_dataset(open_storage(str(source)), open_storage(str(dest)), options=BuildOptions(**wanted))
+
+
+def opened(folder: Path) -> Dataset:
+    """Return the built dataset of a folder."""
+    return open_dataset(open_storage(str(folder)))

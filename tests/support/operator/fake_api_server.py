@@ -8,7 +8,6 @@ the same stories against a real one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -29,6 +28,7 @@ from seedbed_operator.kube_client.resource_kinds import (
     SWEEPS,
     ResourceKind,
 )
+from support.operator.api_server_rules import copied, default_fields, deletion_grace, has_labels, merged
 
 NOON = datetime(2030, 1, 2, 12, 0, 0, tzinfo=UTC)
 KINDS = {kind.name: kind for kind in (JOBS, SWEEPS, PROFILES, PODS, SERVICES, SECRETS, EVENTS)}
@@ -100,7 +100,7 @@ class ApiServer:
         self, kind: ResourceKind, namespace: str | None, *, labels: str = ""
     ) -> AsyncIterator[ListPage]:
         self._allow("list", kind, namespace)
-        found = [raw for raw in self.all(kind, namespace) if _selected(raw, labels)]
+        found = [raw for raw in self.all(kind, namespace) if has_labels(raw, labels)]
         version = str(self.revision)
         for start in range(0, max(len(found), 1), PAGE):
             yield ListPage(resource_version=version, items=found[start : start + PAGE])
@@ -301,7 +301,7 @@ class ApiServer:
         }
         raw["metadata"] |= metadata | ({"namespace": namespace} if kind.namespaced else {})
         raw |= {"apiVersion": kind.api_version, "kind": kind.name}
-        _default(kind, raw)
+        default_fields(kind, raw)
         if kind is PODS:
             self.admit(raw)
         return self._store(kind, raw, "ADDED")
@@ -321,7 +321,7 @@ class ApiServer:
         if kind is not PODS:
             self._drop(kind, namespace, name)
             return {"kind": "Status", "status": "Success"}
-        if (seconds := _grace(raw, grace)) == 0 and not raw["metadata"].get("finalizers"):
+        if (seconds := deletion_grace(raw, grace)) == 0 and not raw["metadata"].get("finalizers"):
             return self._drop(kind, namespace, name)
         due = (self.now + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
         if raw["metadata"].get("deletionTimestamp", "9") <= due:
@@ -342,7 +342,7 @@ class ApiServer:
             TrainingJobStatus.model_validate(raw["status"])
         except ValidationError as error:
             raise ApiStatusError(422, "Invalid", str(error)) from error
-        _default(kind, raw)
+        default_fields(kind, raw)
         return before if raw == before else self._store(kind, raw, "MODIFIED")
 
     def _pod_status(self, pod: RawObject, *, node: str | None = None, **status: Any) -> None:
@@ -371,50 +371,3 @@ class ApiServer:
     def _log(self, kind: ResourceKind, event: str, raw: RawObject) -> None:
         if kind in (JOBS, SWEEPS, PODS, PROFILES):
             self.log.append(WatchEvent(kind=kind, type=event, object=raw))
-
-
-def copied(raw: Any) -> Any:
-    """Return a copy that may be changed."""
-    return json.loads(json.dumps(raw))
-
-
-def merged(old: Any, patch: Any) -> Any:
-    """Return a JSON merge patch applied (RFC 7386)."""
-    if not isinstance(patch, dict):
-        return patch
-    kept = dict(old) if isinstance(old, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            kept.pop(name, None)
-        else:
-            kept[name] = merged(kept.get(name), value)
-    return kept
-
-
-def _default(kind: ResourceKind, raw: dict[str, Any]) -> None:
-    if kind is JOBS:
-        raw["metadata"].setdefault("generation", 1)
-        if "status" in raw:
-            raw["status"] = {"metrics": [], "timings": [], **raw["status"]}
-    if kind is PROFILES:
-        raw["metadata"].setdefault("generation", 1)
-    if kind is PODS:
-        raw.setdefault("status", {"phase": "Pending"})
-    if kind is SECRETS:
-        raw["data"] = raw.pop("stringData", {})
-
-
-def _grace(raw: RawObject, asked: int | None) -> int:
-    """Return the grace of a deletion: none for a pod that no node has, or whose containers have ended."""
-    if not raw["spec"].get("nodeName") or raw["status"]["phase"] in ("Succeeded", "Failed"):
-        return 0
-    return int(raw["spec"].get("terminationGracePeriodSeconds", 30) if asked is None else asked)
-
-
-def _selected(raw: RawObject, selector: str) -> bool:
-    labels = raw["metadata"].get("labels") or {}
-    for part in filter(None, selector.split(",")):
-        name, equals, value = part.partition("=")
-        if name not in labels or (equals and labels[name] != value):
-            return False
-    return True

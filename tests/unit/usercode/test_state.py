@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,17 +15,17 @@ from seedbed.usercode import UserModel, fetch_code, load_entrypoint
 from seedbed.usercode.determinism_probe import probe_step
 from seedbed.usercode.network_check import check_network
 from seedbed_api.errors import UserError
-from support.networks import user_networks
+from support.networks import accepted_networks, refused_networks
 from unit.usercode.leaves import a_leaf
 
-REFUSED = user_networks.refused()
+REFUSED = refused_networks.refused()
 ARITHMETIC = Arithmetic(leaves=4, leaf_rows=4, classes=5, seed=3, learning_rate=LearningRate(base=0.1))
 
 
-def loaded(folder: Path, case: str, entrypoint: str = "Op") -> UserModel:
-    source = Path(user_networks.__file__).read_bytes()
-    (folder / "user_networks.py").write_bytes(source)
-    return load_entrypoint(f"user_networks:{entrypoint}", {"case": case}, fetch_code(str(folder)))
+def loaded(folder: Path, case: str, entrypoint: str = "refused_networks:Op") -> UserModel:
+    networks = Path(refused_networks.__file__).parent
+    shutil.copytree(networks, folder / "networks", ignore=shutil.ignore_patterns("__pycache__"))
+    return load_entrypoint(f"networks.{entrypoint}", {"case": case}, fetch_code(str(folder)))
 
 
 def check(user: UserModel) -> None:
@@ -35,9 +36,9 @@ def check(user: UserModel) -> None:
     probe_step(user, ARITHMETIC, leaves)
 
 
-@pytest.mark.parametrize("case", user_networks.one_digest())
+@pytest.mark.parametrize("case", accepted_networks.one_digest())
 def test_what_gives_one_digest_is_accepted(tmp_path: Path, case: str) -> None:
-    check(loaded(tmp_path, case))
+    check(loaded(tmp_path, case, "accepted_networks:Op"))
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -50,10 +51,10 @@ def test_state_that_leaves_leave_behind_is_named(tmp_path: Path, case: str) -> N
     assert "\n" not in caught.value.message
 
 
-@pytest.mark.parametrize("case", user_networks.LOSSES)
+@pytest.mark.parametrize("case", refused_networks.LOSSES)
 def test_state_of_a_loss_is_named(tmp_path: Path, case: str) -> None:
-    user = loaded(tmp_path, case, "WithLoss")
+    user = loaded(tmp_path, case, "refused_networks:WithLoss")
     with pytest.raises(UserError) as caught:
         check(user)
     assert caught.value.reason == "ModelError"
-    assert user_networks.LOSSES[case][1] in caught.value.message
+    assert refused_networks.LOSSES[case][1] in caught.value.message

@@ -16,7 +16,6 @@ from seedbed_api.accepted_signers import SignaturePolicy
 from seedbed_api.run_identity import ExpectedIdentity
 from seedbed_operator.backends.backend_interface import DesiredAttempt
 from seedbed_operator.backends.pods_backend import PodsBackend
-from seedbed_operator.job_observation import ProfileView
 from support.manifests.cluster_validation_cases import PUBLIC_KEY
 from support.operator.builders import (
     IMAGE,
@@ -25,6 +24,7 @@ from support.operator.builders import (
     a_profile,
     a_training_job,
 )
+from unit.operator.backends.attempt_children import children, driver, environment, worker
 
 GOLDEN = Path(__file__).parent / "golden"
 RICH_PROFILE: dict[str, Any] = {
@@ -48,42 +48,6 @@ RICH_PROFILE: dict[str, Any] = {
     "env": [{"name": "HTTPS_PROXY", "value": "http://proxy.example.org:3128"}],
     "allowedSecrets": ["s3-read", "s3-write"],
 }
-
-
-def children(
-    job: JobBuilder | None = None,
-    profile: ProfileView | None = None,
-    *,
-    number: int = 1,
-    driver_uid: str | None = None,
-    workers: tuple[int, ...] = (0,),
-    expected: ExpectedIdentity | None = None,
-) -> dict[str, Any]:
-    """Return the bodies of an attempt's children by name, as they are sent."""
-    attempt = DesiredAttempt(
-        number=number,
-        driver_uid=driver_uid,
-        workers=workers,
-        image=IMAGE,
-        expected=expected or ExpectedIdentity(),
-    )
-    made = PodsBackend().children((job or a_training_job()).build(), profile or a_profile(), attempt)
-    return {create.name: json.loads(json.dumps(create.body)) for create in made}
-
-
-def driver(**given: Any) -> dict[str, Any]:
-    return dict(children(**given)["seedlings-1-driver"])
-
-
-def worker(**given: Any) -> dict[str, Any]:
-    return dict(children(**given)["seedlings-1-worker-0"])
-
-
-def environment(pod: dict[str, Any]) -> dict[str, Any]:
-    entries = pod["spec"]["containers"][0]["env"]
-    names = [entry["name"] for entry in entries]
-    assert len(names) == len(set(names)), "no variable is set twice"
-    return {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in entries}
 
 
 @pytest.mark.parametrize("name", ["plain", "rich"])
@@ -269,47 +233,6 @@ def test_what_must_be_found_again_is_told() -> None:
     assert "SEEDBED_EXPECTED_RUN_ID" not in environment(driver())
 
 
-@pytest.mark.parametrize(
-    ("dataset", "output", "mounts"),
-    [
-        ("pvc://data/a", "s3://runs", {"/mnt/pvc/data": True}),
-        ("s3://data", "pvc://runs/b", {"/mnt/pvc/runs": False}),
-        ("pvc://both/a", "pvc://both/b", {"/mnt/pvc/both": False}),
-        ("pvc://data/a", "pvc://runs/b", {"/mnt/pvc/data": True, "/mnt/pvc/runs": False}),
-        ("s3://data", "s3://runs", {}),
-    ],
-    ids=["dataset", "output", "one claim for both", "two claims", "none"],
-)
-def test_claims_are_mounted_and_only_the_output_is_written(
-    dataset: str, output: str, mounts: dict[str, bool]
-) -> None:
-    pod = driver(job=a_training_job(dataset={"uri": dataset}, output={"uri": output}))
-    found = {
-        mount["mountPath"]: mount.get("readOnly", False)
-        for mount in pod["spec"]["containers"][0]["volumeMounts"]
-        if mount["mountPath"].startswith("/mnt/pvc/")
-    }
-    assert found == mounts
-
-
-def test_secrets_are_files_of_their_role_and_never_variables() -> None:
-    job = a_training_job(
-        dataset={"uri": "s3://d", "secretRef": {"name": "read"}},
-        output={"uri": "s3://r", "secretRef": {"name": "write"}},
-    )
-    pod = worker(job=job)
-    volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
-    paths = {mount["mountPath"]: mount for mount in pod["spec"]["containers"][0]["volumeMounts"]}
-    for role, secret in (("dataset", "read"), ("output", "write")):
-        mount = paths[f"/etc/seedbed/secrets/{role}"]
-        assert mount["readOnly"] is True
-        assert volumes[mount["name"]]["secret"]["secretName"] == secret
-    references = [value for value in environment(pod).values() if isinstance(value, dict)]
-    assert [entry for entry in references if "secretKeyRef" in entry] == [
-        {"secretKeyRef": {"name": f"seedlings-{UID[:8]}-ray", "key": "token"}}
-    ]
-
-
 def test_labels_pass_only_where_the_profile_allows_them_and_never_displace_ours() -> None:
     job = a_training_job().seen(
         labels={"kueue.x-k8s.io/queue-name": "team", "secret": "no", "seedbed.dev/job": "other"},
@@ -356,50 +279,6 @@ def test_overrides_lie_over_the_profile() -> None:
     assert environment(pod)["LOG_LEVEL"] == "debug"
 
 
-@pytest.mark.parametrize(
-    ("cache", "source", "size"),
-    [
-        ({"sizeLimit": "10Gi"}, {"emptyDir": {"sizeLimit": "10Gi"}}, int(10 * 2**30 * 0.9)),
-        (
-            {"type": "HostPath", "hostPath": {"path": "/c"}, "sizeLimit": "1Gi"},
-            {"hostPath": {"path": "/c", "type": "DirectoryOrCreate"}},
-            2**30,
-        ),
-        (
-            {
-                "type": "PersistentVolumeClaim",
-                "persistentVolumeClaim": {"claimName": "c"},
-                "sizeLimit": "1Gi",
-            },
-            {"persistentVolumeClaim": {"claimName": "c"}},
-            2**30,
-        ),
-    ],
-    ids=["of the pod", "of the node", "of the namespace"],
-)
-def test_the_cache_is_where_the_profile_says(
-    cache: dict[str, Any], source: dict[str, Any], size: int
-) -> None:
-    pod = worker(profile=a_profile(cache=cache))
-    assert {"name": "cache", **source} in pod["spec"]["volumes"]
-    assert environment(pod)["SEEDBED_CACHE_BYTES"] == str(size)
-
-
-@pytest.mark.parametrize("namespace", ["default", "neighbours"])
-def test_the_cache_of_a_node_has_a_folder_for_each_namespace(namespace: str) -> None:
-    """A pod sees its namespace's folder alone: what lies there it can forge, and read."""
-    profile = a_profile(cache={"type": "HostPath", "hostPath": {"path": "/c"}, "sizeLimit": "1Gi"})
-    job = replace(a_training_job().build(), namespace=namespace)
-    attempt = DesiredAttempt(
-        number=1, driver_uid=None, workers=(0,), image=IMAGE, expected=ExpectedIdentity()
-    )
-    for create in PodsBackend().children(job, profile, attempt):
-        if create.body["kind"] == "Pod":
-            (box,) = create.body["spec"]["containers"]
-            mounted = [mount for mount in box["volumeMounts"] if mount["name"] == "cache"]
-            assert mounted == [{"name": "cache", "mountPath": "/var/cache/seedbed", "subPath": namespace}]
-
-
 @settings(max_examples=30, deadline=None)
 @given(value=st.text(alphabet=st.characters(blacklist_categories=("Cs",)), max_size=64))
 def test_every_string_of_a_user_reaches_the_driver_as_it_stands(value: str) -> None:
@@ -430,38 +309,3 @@ def expanded(value: str) -> str:
 def test_the_check_of_expansion_can_fail() -> None:
     assert expanded("$(HOME)") == "EXPANDED"
     assert expanded("$$(HOME)") == "$(HOME)"
-
-
-DISKS: dict[str, tuple[dict[str, Any], str, str]] = {
-    "by default all that the volumes and the log may hold": ({}, "0", str(31 * 2**30)),
-    "a smaller /tmp": ({"scratch": {"sizeLimit": "1Gi"}}, "0", str(12 * 2**30)),
-    "a smaller cache": ({"cache": {"sizeLimit": "1e9"}}, "0", str(21 * 2**30 + 10**9)),
-    "a cache that is no disk of the pod": (
-        {"cache": {"type": "HostPath", "hostPath": {"path": "/c"}, "sizeLimit": "1Ti"}},
-        "0",
-        str(21 * 2**30),
-    ),
-    "what the profile requests": ({"worker": {"resources": {"ephemeralStorage": "5Gi"}}}, "5Gi", "5Gi"),
-    "what the profile requests for each rank": (
-        {"worker": {"resources": {"ephemeralStorage": "5Gi"}, "workersPerPod": 2}},
-        "10Gi",
-        "10Gi",
-    ),
-}
-
-
-@pytest.mark.parametrize(("profile", "requested", "most"), DISKS.values(), ids=DISKS.keys())
-def test_local_disk_has_a_limit(profile: dict[str, Any], requested: str, most: str) -> None:
-    resources = worker(profile=a_profile(**profile))["spec"]["containers"][0]["resources"]
-    assert resources["requests"]["ephemeral-storage"] == requested
-    assert resources["limits"]["ephemeral-storage"] == most
-
-
-def test_every_folder_that_a_pod_may_write_has_a_limit() -> None:
-    """/tmp by the profile, /dev/shm by the pod's memory, the cache by its own; the rest is read-only."""
-    for pod in (driver(), worker(), worker(profile=a_profile(worker={"workersPerPod": 3}))):
-        (box,) = pod["spec"]["containers"]
-        assert box["securityContext"]["readOnlyRootFilesystem"] is True
-        writable = [each for each in pod["spec"]["volumes"] if "secret" not in each]
-        limits = {each["name"]: each["emptyDir"]["sizeLimit"] for each in writable}
-        assert limits == {"tmp": "20Gi", "shm": box["resources"]["limits"]["memory"], "cache": "10Gi"}
