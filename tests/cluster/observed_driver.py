@@ -29,7 +29,7 @@ from seedbed.driver.run_driver import run_job  # noqa: E402
 from seedbed.pods.driver_endpoint import WorkerRegistry, serve_endpoint  # noqa: E402
 from seedbed.pods.status_messages import live_progress  # noqa: E402
 from seedbed.sweeps.sweep_display import SweepDisplay  # noqa: E402
-from seedbed.sweeps.sweep_driver import SweepSession, run_sweep  # noqa: E402
+from seedbed.sweeps.sweep_driver import SweepDriverState, SweepRequest, run_sweep  # noqa: E402
 from seedbed.sweeps.sweep_metrics import sweep_families  # noqa: E402
 from seedbed.training.run_progress import RunProgress  # noqa: E402
 from seedbed_api.manifest_loader import sweep_job, training_job  # noqa: E402
@@ -64,16 +64,16 @@ def main() -> None:
         display=Watch(enough),
         stopping=enough,
     )
-    sweep = SweepSession(
+    sweep = SweepRequest(
         job=sweep_job(told["sweep"]),
         options=options,
         display=SweepDisplay("observed", interactive=False),
         stopping=threading.Event(),
     )
-    state = DriverState(request=request)
-    with served(state, told["port"], told["uid"]), sweep_served(sweep, told["sweepPort"]):
+    state, sweep_state = DriverState(request=request), SweepDriverState(request=sweep)
+    with served(state, told["port"], told["uid"]), sweep_served(sweep_state, told["sweepPort"]):
         assert run_job(request, state).error is None
-        assert run_sweep(sweep).error is None
+        assert run_sweep(sweep, sweep_state).error is None
         print("done", flush=True)
         sys.stdin.read()
 
@@ -96,14 +96,14 @@ def served(state: DriverState, port: int, uid: str) -> Iterator[None]:
 
 
 @contextmanager
-def sweep_served(session: SweepSession, port: int) -> Iterator[None]:
+def sweep_served(state: SweepDriverState, port: int) -> Iterator[None]:
     """Serve the metrics of a sweep."""
 
     def metrics() -> bytes:
-        standing, namespace = session.state, session.job.metadata.namespace or ""
-        if standing is None:
+        trials, namespace = state.trials, state.request.job.metadata.namespace or ""
+        if trials is None:
             return b""
-        return exposition_page(lambda: sweep_families(standing, namespace=namespace, running=1))
+        return exposition_page(lambda: sweep_families(trials, namespace=namespace, running=1))
 
     nothing: Mapping[str, Any] = {}
     with serve_endpoint(

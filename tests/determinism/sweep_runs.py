@@ -13,7 +13,7 @@ from seedbed.driver.resolve_run import RunOptions
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_storage
 from seedbed.sweeps.sweep_display import SweepDisplay
-from seedbed.sweeps.sweep_driver import SweepDriverExit, SweepSession, run_sweep
+from seedbed.sweeps.sweep_driver import SweepDriverExit, SweepRequest, run_sweep
 from seedbed_api.sweepjob import SweepJob
 from support.runs.job_builder import steps_executed
 
@@ -33,13 +33,13 @@ def run(
 ) -> SweepDriverExit:
     """Run a sweep as `seedbed run` would."""
     with SweepDisplay("test", stream=io.StringIO()) as display:
-        session = SweepSession(
+        request = SweepRequest(
             job=job,
             options=RunOptions(code=code, cache_folder=cache),
             display=display,
             stopping=stopping or threading.Event(),
         )
-        return run_sweep(session)
+        return run_sweep(request)
 
 
 def ledger_of(output: Path) -> bytes:

@@ -170,13 +170,13 @@ def _run_sweep(sweep: SweepJob, options: RunOptions) -> SweepDriverExit:
     _prepare_process()
     from seedbed.ray_cluster.stop_signals import stop_by_signal
     from seedbed.sweeps.sweep_display import SweepDisplay
-    from seedbed.sweeps.sweep_driver import SweepSession, run_sweep
+    from seedbed.sweeps.sweep_driver import SweepRequest, run_sweep
 
     with SweepDisplay(sweep.metadata.name) as display:
         stopping = stop_by_signal(end_at_second_interrupt=True)
-        session = SweepSession(job=sweep, options=options, display=display, stopping=stopping)
-        ended = run_sweep(session)
-        if ended.error is None and ended.session.finished is not None:
+        request = SweepRequest(job=sweep, options=options, display=display, stopping=stopping)
+        ended = run_sweep(request)
+        if ended.error is None and ended.state.finished is not None:
             display.finish(_sweep_table(ended))
     return ended
 
@@ -186,7 +186,7 @@ def _sweep_table(ended: SweepDriverExit) -> dict[str, str]:
     assert best is not None
     assert best.model is not None
     assert record is not None
-    report = {"report": ended.session.report_url} if ended.session.report_url else {}
+    report = {"report": ended.state.report_url} if ended.state.report_url else {}
     return report | {
         "best trial": str(best.index),
         "weights digest": best.model.weights_digest,

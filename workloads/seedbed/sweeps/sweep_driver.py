@@ -59,26 +59,37 @@ class ElasticCluster(Cluster, Protocol):
         """Return the resources of a run of one process."""
 
 
-@dataclass(kw_only=True, slots=True)
-class SweepSession:
-    """One call of the driver: its arguments, and its state so far."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepRequest:
+    """One call of the driver."""
 
     job: SweepJob
     options: RunOptions
     display: SweepDisplay
     stopping: threading.Event
     """Set by SIGTERM and SIGINT: running trials save a checkpoint after the step and stop."""
-    timeline: StartupTimings = field(default_factory=StartupTimings)
-    started: datetime = field(default_factory=lambda: datetime.now(UTC))
     cluster: ElasticCluster | None = None
     """Where trials run; None: this machine."""
+
+
+@dataclass(kw_only=True, slots=True)
+class SweepDriverState:
+    """How far a call of the driver is."""
+
+    request: SweepRequest
+    timings: StartupTimings = field(default_factory=StartupTimings)
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
     sweep: ResolvedSweep | None = None
     """None until the sweep is resolved."""
-    state: SweepState | None = None
+    trials: SweepState | None = None
     """None until the sweep is resolved, and if it was finished before."""
     finished: FinishedSweep | None = None
     report_url: str | None = None
     """URL of the report of a finished sweep, whoever wrote it."""
+
+    def computed_here(self) -> bool:
+        """Say whether this call computed any step."""
+        return self.trials is not None and any(self.trials.steps_by_trial.values())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,45 +99,47 @@ class SweepDriverExit:
     exit_code: int
     status: SweepJobStatus
     error: SeedbedError | None
-    session: SweepSession
+    state: SweepDriverState
 
 
-def run_sweep(session: SweepSession) -> SweepDriverExit:
-    """Search to the end unless it was done before; expected errors end up in the status."""
+def run_sweep(request: SweepRequest, state: SweepDriverState | None = None) -> SweepDriverExit:
+    """Search to the end unless it was done before; expected errors end up in the status.
+
+    Pass a `state` to read it from another thread during the sweep.
+    """
+    state = state or SweepDriverState(request=request)
     try:
-        with _shared_cache(session):
-            _run(session)
+        with _shared_cache(request.options) as options:
+            _run(state, options)
     except StopRequested:
-        return _exit(session, ExitCode.STOPPED)
+        return _exit(state, ExitCode.STOPPED)
     except SeedbedError as error:
         failure = classify_error(error)
-        return _exit(session, failure.exit_code, error=failure)
-    return _exit(session, ExitCode.DONE)
+        return _exit(state, failure.exit_code, error=failure)
+    return _exit(state, ExitCode.DONE)
 
 
 @contextmanager
-def _shared_cache(session: SweepSession) -> Iterator[None]:
+def _shared_cache(options: RunOptions) -> Iterator[RunOptions]:
     """Share one decoded cache between trials: in a temporary folder if none is configured."""
-    session.options = replace(session.options, shared=True)
-    if session.options.cache_folder is not None:
-        yield
+    if options.cache_folder is not None:
+        yield replace(options, shared=True)
         return
     with tempfile.TemporaryDirectory(prefix="seedbed-cache-", ignore_cleanup_errors=True) as folder:
-        size = min(session.options.cache_bytes, shutil.disk_usage(folder).free // 2)
-        session.options = replace(session.options, cache_folder=Path(folder), cache_bytes=size)
-        yield
+        size = min(options.cache_bytes, shutil.disk_usage(folder).free // 2)
+        yield replace(options, shared=True, cache_folder=Path(folder), cache_bytes=size)
 
 
-def _run(session: SweepSession) -> None:
-    sweep = session.sweep = resolve_sweep(
-        session.job, session.options, session.timeline, cluster=_probe_runner(session)
-    )
-    session.finished = _finished_before(sweep)
-    with record_run(_recorder(session, sweep), lambda: final_fields(session.job, session.finished)):
-        _search_once(session, sweep)
+def _run(state: SweepDriverState, options: RunOptions) -> None:
+    job, cluster = state.request.job, _probe_runner(state.request)
+    sweep = state.sweep = resolve_sweep(job, options, state.timings, cluster=cluster)
+    state.finished = _finished_before(sweep)
+    recorder = _recorder(sweep, state.request.display)
+    with record_run(recorder, lambda: final_fields(job, state.finished)):
+        _search_once(state, sweep)
 
 
-def _recorder(session: SweepSession, sweep: ResolvedSweep) -> RunRecorder | None:
+def _recorder(sweep: ResolvedSweep, display: SweepDisplay) -> RunRecorder | None:
     """Return the MLflow recorder of the sweep; None without an MLflow server."""
 
     def entry() -> RunEntry:
@@ -138,7 +151,7 @@ def _recorder(session: SweepSession, sweep: ResolvedSweep) -> RunRecorder | None
             folder=sweep.folder().url,
         )
 
-    return open_recorder(entry, sweep.options.output_secret, session.display.notice)
+    return open_recorder(entry, sweep.options.output_secret, display.notice)
 
 
 def _finished_before(sweep: ResolvedSweep) -> FinishedSweep | None:
@@ -152,39 +165,38 @@ def _finished_before(sweep: ResolvedSweep) -> FinishedSweep | None:
     return finished
 
 
-def _search_once(session: SweepSession, sweep: ResolvedSweep) -> None:
-    if session.finished is None:
+def _search_once(state: SweepDriverState, sweep: ResolvedSweep) -> None:
+    display = state.request.display
+    if state.finished is None:
         hold_folder(sweep.folder(), sweep.identity, sweep.owner)
-        with _record_log(sweep, session.display):
-            _search(session, sweep)
+        with _record_log(sweep, display):
+            finished = state.finished = _search(state, sweep)
     else:
-        session.display.notice("this sweep was complete already; nothing was trained")
-    assert session.finished is not None
-    _ensure_report(session, sweep, session.finished)
-    session.display.print_ranking(
-        rank_trials(session.finished.trials, objective_goal(session.job.spec.objective))
-    )
-    _require_winner(session.job, session.finished)
+        finished = state.finished
+        display.notice("this sweep was complete already; nothing was trained")
+    _ensure_report(state, sweep, finished)
+    display.print_ranking(rank_trials(finished.trials, objective_goal(sweep.spec.objective)))
+    _require_winner(sweep.job, finished)
 
 
-def _probe_runner(session: SweepSession) -> TaskRunner | None:
+def _probe_runner(request: SweepRequest) -> TaskRunner | None:
     """Return where the environment is probed: in this process (None) only if it trains.
 
     Otherwise it does not import torch, which would be most of its memory.
     """
-    if session.cluster is not None:
-        return session.cluster
-    return None if session.job.spec.trials_at_a_time == 1 else ChildProcess()
+    if request.cluster is not None:
+        return request.cluster
+    return None if request.job.spec.trials_at_a_time == 1 else ChildProcess()
 
 
-def _ensure_report(session: SweepSession, sweep: ResolvedSweep, finished: FinishedSweep) -> None:
+def _ensure_report(state: SweepDriverState, sweep: ResolvedSweep, finished: FinishedSweep) -> None:
     """Write the report unless it is there; the sweep is complete without it, so errors are only shown."""
     try:
-        if session.state is not None or report_url(sweep) is None:
-            write_sweep_report(sweep, finished, session.state, created=session.started)
-        session.report_url = report_url(sweep)
+        if state.trials is not None or report_url(sweep) is None:
+            write_sweep_report(sweep, finished, state.trials, created=state.started)
+        state.report_url = report_url(sweep)
     except SeedbedError as error:
-        session.display.notice(f"no report: {error}")
+        state.request.display.notice(f"no report: {error}")
 
 
 @contextmanager
@@ -208,24 +220,26 @@ def _log_location(sweep: ResolvedSweep, display: SweepDisplay) -> LogLocation | 
         return None
 
 
-def _search(session: SweepSession, sweep: ResolvedSweep) -> None:
-    state = session.state = SweepState(sweep=sweep, search=Search(sweep.spec))
-    slots = sweep.spec.trials_at_a_time
+def _search(state: SweepDriverState, sweep: ResolvedSweep) -> FinishedSweep:
+    trials = state.trials = SweepState(sweep=sweep, search=Search(sweep.spec))
     for line in sequential_notices(sweep.spec):
-        session.display.notice(line)
-    if session.cluster is not None and sweep.spec.has_lone_trials:
-        _search_on_cluster(session, state, session.cluster, slots=slots)
-    elif slots == 1:
-        run_sequentially(state, stopping=session.stopping, display=session.display, cluster=session.cluster)
-    else:
-        _search_on_ray(session, state, slots=slots)
-    ended = state.search.ended
+        state.request.display.notice(line)
+    _run_trials(state.request, trials)
+    ended = trials.search.ended
     assert ended is not None, "nothing was left to train and the search has not ended"
     if ended.reason is EndReason.UNDECIDED:
         raise _undecided_error(ended)
-    session.finished = write_sweep_record(
-        sweep, ended=ended, trials=state.decided, trial_runs=state.trial_runs()
-    )
+    return write_sweep_record(sweep, ended=ended, trials=trials.decided, trial_runs=trials.trial_runs())
+
+
+def _run_trials(request: SweepRequest, trials: SweepState) -> None:
+    spec, cluster = request.job.spec, request.cluster
+    if cluster is not None and spec.has_lone_trials:
+        _run_on_cluster(request, trials, cluster)
+    elif spec.trials_at_a_time == 1:
+        run_sequentially(trials, stopping=request.stopping, display=request.display, cluster=cluster)
+    else:
+        _run_on_local_ray(request, trials)
 
 
 def sequential_notices(spec: SweepJobSpec) -> Iterator[str]:
@@ -241,30 +255,29 @@ def sequential_notices(spec: SweepJobSpec) -> Iterator[str]:
     )
 
 
-def _search_on_cluster(
-    session: SweepSession, state: SweepState, cluster: ElasticCluster, *, slots: int
-) -> None:
+def _run_on_cluster(request: SweepRequest, trials: SweepState, cluster: ElasticCluster) -> None:
     from seedbed.sweeps.tune_runner import run_on_tune  # Ray Tune takes 1.2 s to import
 
     cluster.start()
     run_on_tune(
-        state,
-        slots=slots,
-        stopping=session.stopping,
-        display=session.display,
+        trials,
+        slots=request.job.spec.trials_at_a_time,
+        stopping=request.stopping,
+        display=request.display,
         resources=cluster.resources_per_rank,
     )
 
 
-def _search_on_ray(session: SweepSession, state: SweepState, *, slots: int) -> None:
+def _run_on_local_ray(request: SweepRequest, trials: SweepState) -> None:
     from seedbed.sweeps.tune_runner import run_on_tune  # Ray Tune takes 1.2 s to import
 
-    with local_ray(workers=slots, gpus=_gpus(session)):
-        run_on_tune(state, slots=slots, stopping=session.stopping, display=session.display)
+    slots = request.job.spec.trials_at_a_time
+    with local_ray(workers=slots, gpus=_gpus(request.options)):
+        run_on_tune(trials, slots=slots, stopping=request.stopping, display=request.display)
 
 
-def _gpus(session: SweepSession) -> int:
-    return ChildProcess().run_task(count_gpus) if session.options.device == "cuda" else 0
+def _gpus(options: RunOptions) -> int:
+    return ChildProcess().run_task(count_gpus) if options.device == "cuda" else 0
 
 
 def _undecided_error(ended: SweepEnd) -> InfrastructureError:
@@ -288,51 +301,45 @@ def _require_winner(job: SweepJob, finished: FinishedSweep) -> None:
     )
 
 
-def _exit(session: SweepSession, exit_code: int, *, error: SeedbedError | None = None) -> SweepDriverExit:
-    status = build_sweep_status(status_inputs(session, failure=error))
-    return SweepDriverExit(exit_code=int(exit_code), status=status, error=error, session=session)
+def _exit(state: SweepDriverState, exit_code: int, *, error: SeedbedError | None = None) -> SweepDriverExit:
+    status = build_sweep_status(status_inputs(state, failure=error))
+    return SweepDriverExit(exit_code=int(exit_code), status=status, error=error, state=state)
 
 
 def status_inputs(
-    session: SweepSession, *, running: int = 0, failure: SeedbedError | None = None
+    state: SweepDriverState, *, running: int = 0, failure: SeedbedError | None = None
 ) -> SweepStatusInputs:
     """Return the inputs of the present status."""
-    finished, state = session.finished, session.state
-    trials = finished.trials if finished else tuple(state.decided) if state else ()
+    finished, running_trials = state.finished, state.trials
+    trials = finished.trials if finished else tuple(running_trials.decided) if running_trials else ()
     return SweepStatusInputs(
-        started=session.started,
+        started=state.started,
         now=datetime.now(UTC),
-        job=session.job,
-        output=open_output(session.job.spec.output.uri).url if trials else "",
+        job=state.request.job,
+        output=open_output(state.request.job.spec.output.uri).url if trials else "",
         trials=trials,
-        trial_runs=_trial_runs(session, trials),
-        reused=state.reused_count if state else len(trials),
+        trial_runs=_trial_runs(state, trials),
+        reused=running_trials.reused_count if running_trials else len(trials),
         running=running,
-        planned=_planned(session),
-        sweep=session.sweep,
+        planned=_planned(state),
+        sweep=state.sweep,
         finished=finished,
-        computed_here=computed_here(session),
+        computed_here=state.computed_here(),
         failure=failure,
     )
 
 
-def computed_here(session: SweepSession) -> bool:
-    """Say whether this call computed any step."""
-    return session.state is not None and any(session.state.steps_by_trial.values())
-
-
-def _trial_runs(session: SweepSession, trials: Sequence[DecidedTrial]) -> Mapping[int, TrialRuns]:
+def _trial_runs(state: SweepDriverState, trials: Sequence[DecidedTrial]) -> Mapping[int, TrialRuns]:
     """Return the runs of the best trials; a status shows no others."""
-    if session.finished is not None:
-        return session.finished.trial_runs
-    state = session.state
-    if state is None:
+    if state.finished is not None:
+        return state.finished.trial_runs
+    if state.trials is None:
         return {}
-    best = best_trials(trials, objective_goal(session.job.spec.objective))
-    return {trial.index: state.runs_of_trial(trial) for trial in best}
+    best = best_trials(trials, objective_goal(state.request.job.spec.objective))
+    return {trial.index: state.trials.runs_of_trial(trial) for trial in best}
 
 
-def _planned(session: SweepSession) -> int:
-    if session.state is not None:
-        return session.state.search.sampler.total
-    return create_sampler(session.job.spec).total if session.finished else 0
+def _planned(state: SweepDriverState) -> int:
+    if state.trials is not None:
+        return state.trials.search.sampler.total
+    return create_sampler(state.request.job.spec).total if state.finished else 0

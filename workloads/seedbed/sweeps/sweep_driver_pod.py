@@ -15,7 +15,13 @@ from seedbed.driver.trainingjob_status_builder import timing_statuses
 from seedbed.pods.pod_cluster import PodCluster
 from seedbed.pods.pod_settings import DriverSettings
 from seedbed.sweeps.sweep_display import SweepDisplay
-from seedbed.sweeps.sweep_driver import SweepDriverExit, SweepSession, computed_here, run_sweep, status_inputs
+from seedbed.sweeps.sweep_driver import (
+    SweepDriverExit,
+    SweepDriverState,
+    SweepRequest,
+    run_sweep,
+    status_inputs,
+)
 from seedbed.sweeps.sweep_metrics import ProgressTotals, RunKey, sweep_families, work_families
 from seedbed.sweeps.sweepjob_status_builder import build_sweep_status, dataset_status
 from seedbed.sweeps.trial_runner import SegmentResult, TrialSegment
@@ -69,14 +75,14 @@ class SweepProgram:
     """The program of a SweepJob's driver pod."""
 
     settings: DriverSettings
-    session: SweepSession
+    state: SweepDriverState
     cluster: PodCluster
     totals: ProgressTotals
 
     def live(self, now: datetime) -> LiveProgress:
         """Return the progress of the sweep."""
-        session, settings, sweep = self.session, self.settings, self.session.sweep
-        told = self._progress(build_sweep_status(status_inputs(session, running=self._running())))
+        state, settings, sweep = self.state, self.settings, self.state.sweep
+        told = self._progress(build_sweep_status(status_inputs(state, running=self._running())))
         return LiveProgress(
             time=format_time(now),
             job_uid=settings.uid,
@@ -86,16 +92,16 @@ class SweepProgram:
             environment_class=sweep.environment_class if sweep else None,
             workers=self._workers(),
             dataset=dataset_status(sweep) if sweep else None,
-            timings=timing_statuses(session.timeline.parts),
+            timings=timing_statuses(state.timings.parts),
             sweep=told,
         )
 
     def metrics(self, now: datetime) -> Iterable[Metric]:
         """Yield the metrics of the sweep."""
         del now
-        state, job = self.session.state, self.session.job
-        if state is not None:
-            yield from sweep_families(state, namespace=job.metadata.namespace or "", running=self._running())
+        trials, job = self.state.trials, self.state.request.job
+        if trials is not None:
+            yield from sweep_families(trials, namespace=job.metadata.namespace or "", running=self._running())
         yield from work_families(self.totals, job)
 
     def _running(self) -> int:
@@ -107,21 +113,21 @@ class SweepProgram:
 
     def run(self) -> tuple[Outcome, int, SeedbedError | None]:
         """Run the sweep."""
-        ended = run_sweep(self.session)
+        ended = run_sweep(self.state.request, self.state)
         return self._outcome(ended), ended.exit_code, ended.error
 
     def _outcome(self, ended: SweepDriverExit) -> Outcome:
-        sweep, state = ended.session.sweep, ended.session.state
+        sweep, trials = ended.state.sweep, ended.state.trials
         return Outcome(
             result=_RESULTS.get(ended.exit_code, "Failed"),
             reason=_reason(ended),
             message=one_line(ended.error.message) if ended.error else "",
             attempt=self.settings.attempt,
-            steps_executed=sum(state.steps_by_trial.values()) if state else 0,
+            steps_executed=sum(trials.steps_by_trial.values()) if trials else 0,
             run_id=sweep.identity if sweep else None,
             environment_class=sweep.environment_class if sweep else None,
             dataset=dataset_status(sweep) if sweep else None,
-            timings=timing_statuses(ended.session.timeline.parts),
+            timings=timing_statuses(ended.state.timings.parts),
             sweep=self._progress(ended.status),
         )
 
@@ -138,13 +144,13 @@ class SweepProgram:
         return shorten_sweep(told, MAX_BYTES)
 
     def _activity(self, told: SweepProgress) -> Literal["Starting", "Training", "Finishing"]:
-        if self.session.finished is not None:
+        if self.state.finished is not None:
             return "Finishing"
         found = told.trials.succeeded + told.trials.pruned + told.trials.failed
         return "Training" if told.steps or found else "Starting"
 
     def _workers(self) -> WorkerCounts:
-        most = self.session.job.spec.most_ranks
+        most = self.state.request.job.spec.most_ranks
         return WorkerCounts(ready=min(most, self.cluster.available_ranks()), desired=most)
 
 
@@ -159,7 +165,7 @@ def _reason(ended: SweepDriverExit) -> str:
         return ended.error.reason
     if ended.exit_code == ExitCode.STOPPED:
         return "Stopped"
-    return "Trained" if computed_here(ended.session) else "AlreadyComputed"
+    return "Trained" if ended.state.computed_here() else "AlreadyComputed"
 
 
 @contextmanager
@@ -170,5 +176,6 @@ def sweep_program(
     job, options = settings.job, settings.options()
     assert isinstance(job, SweepJob)
     with TotalsDisplay(job.metadata.name) as display:
-        session = SweepSession(job=job, options=options, display=display, stopping=stopping, cluster=cluster)
-        yield SweepProgram(settings=settings, session=session, cluster=cluster, totals=display.totals)
+        request = SweepRequest(job=job, options=options, display=display, stopping=stopping, cluster=cluster)
+        state = SweepDriverState(request=request)
+        yield SweepProgram(settings=settings, state=state, cluster=cluster, totals=display.totals)
