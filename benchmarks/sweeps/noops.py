@@ -68,8 +68,8 @@ def train_nothing(sweep: Any, stretch: Any, *, stopping: threading.Event, tell: 
     from seedbed.runs.sweep_record import add_started_run
     from seedbed.search.learning_curve import Finished, LearningCurve
     from seedbed.search.objective_values import SCALE
+    from seedbed.search.trial_segment import SegmentResult
     from seedbed.sweeps.resolve_sweep import trial_job
-    from seedbed.sweeps.trial_runner import SegmentResult
     from seedbed_api.trial_recipe import trial_recipe
 
     run = trial_job(sweep.job, trial_recipe(sweep.spec, stretch.values), fold=stretch.fold)

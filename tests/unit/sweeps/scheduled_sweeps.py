@@ -11,9 +11,9 @@ from seedbed.driver.resolve_run import RunOptions
 from seedbed.search.learning_curve import Finished, LearningCurve
 from seedbed.search.objective_values import SCALE
 from seedbed.search.search_state import Search
+from seedbed.search.trial_segment import SegmentResult, TrialSegment
 from seedbed.sweeps.resolve_sweep import ResolvedSweep
 from seedbed.sweeps.sweep_display import SweepDisplay
-from seedbed.sweeps.trial_runner import SegmentResult, TrialSegment
 from seedbed.sweeps.trial_scheduler import SweepState, TrialScheduler
 from seedbed_api.manifest_loader import sweep_job
 from support.runs.sweep_commands import ASHA, a_sweep

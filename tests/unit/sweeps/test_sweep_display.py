@@ -8,8 +8,8 @@ import pytest
 
 from seedbed.search.objective_values import SCALE
 from seedbed.search.trial_decisions import DecidedTrial, TrialState
+from seedbed.search.trial_segment import TrialSegment
 from seedbed.sweeps.sweep_display import SweepDisplay, SweepTable, trial_line
-from seedbed.sweeps.trial_runner import TrialSegment
 from seedbed.training.run_progress import RunProgress
 
 

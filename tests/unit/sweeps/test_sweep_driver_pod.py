@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry
 
 from seedbed.feed.io_counters import IoTotals
 from seedbed.search.learning_curve import Failed, Finished, LearningCurve
+from seedbed.search.trial_segment import SegmentResult
 from seedbed.sweeps.sweep_metrics import ProgressTotals, work_families
-from seedbed.sweeps.trial_runner import SegmentResult
 from seedbed.training.resource_usage import ResourceUsage
 from seedbed.training.run_progress import PartSeconds, RunProgress, SavedCheckpoint
 from seedbed_api import metric_names as names

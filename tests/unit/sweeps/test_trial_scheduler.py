@@ -8,7 +8,7 @@ import pytest
 
 from seedbed.search.learning_curve import Failed, LearningCurve
 from seedbed.search.trial_decisions import DecidedTrial, EndReason, TrialState
-from seedbed.sweeps.trial_runner import SegmentResult
+from seedbed.search.trial_segment import SegmentResult
 from seedbed.sweeps.trial_scheduler import BACKOFF, TrialScheduler
 from seedbed_api.errors import InfrastructureError, UserError
 from unit.sweeps.scheduled_sweeps import result, scheduler

@@ -15,8 +15,9 @@ from typing import Self
 
 from seedbed.periodic_thread import PeriodicThread
 from seedbed.ray_cluster.cluster_interface import Cluster, StopRequested
+from seedbed.search.trial_segment import TrialSegment
 from seedbed.sweeps.sweep_display import SweepDisplay
-from seedbed.sweeps.trial_runner import ProgressCallback, TrialSegment, run_segment
+from seedbed.sweeps.trial_runner import ProgressCallback, run_segment
 from seedbed.sweeps.trial_scheduler import BACKOFF, SweepState
 from seedbed.training.run_progress import RunProgress
 from seedbed_api.conditions import ExitCode

@@ -20,7 +20,7 @@ from rich.text import Text
 from seedbed.search.objective_values import format_objective
 from seedbed.search.trial_decisions import DecidedTrial, TrialState
 from seedbed.search.trial_ranking import count_trials, rank_trials
-from seedbed.sweeps.trial_runner import SegmentResult, TrialSegment
+from seedbed.search.trial_segment import RunKey, SegmentResult, TrialSegment
 from seedbed.training.run_progress import RunProgress
 from seedbed_api.printable_text import on_one_line
 
@@ -36,7 +36,7 @@ class SweepTable:
     """Content of the live table: running segments and the best finished trials."""
 
     title: str
-    running: dict[tuple[int, int], tuple[TrialSegment, RunProgress | None]] = field(default_factory=dict)
+    running: dict[RunKey, tuple[TrialSegment, RunProgress | None]] = field(default_factory=dict)
     trials: list[DecidedTrial] = field(default_factory=list)
     best: list[DecidedTrial] = field(default_factory=list)
     total: int = 0
@@ -86,15 +86,15 @@ class SweepDisplay:
 
     def begin(self, segment: TrialSegment) -> None:
         """Show that a segment has started."""
-        self._table.running[segment.trial, segment.run_index] = (segment, None)
+        self._table.running[segment.key] = (segment, None)
 
     def update(self, segment: TrialSegment, progress: RunProgress) -> None:
         """Show the progress of a segment."""
-        self._table.running[segment.trial, segment.run_index] = (segment, progress)
+        self._table.running[segment.key] = (segment, progress)
 
     def end(self, segment: TrialSegment) -> None:
         """Remove a segment that has ended or failed."""
-        self._table.running.pop((segment.trial, segment.run_index), None)
+        self._table.running.pop(segment.key, None)
 
     def show_problem(self, segment: TrialSegment, result: SegmentResult) -> None:
         """Show why a run failed."""

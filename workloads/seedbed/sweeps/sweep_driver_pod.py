@@ -14,6 +14,7 @@ from prometheus_client.core import Metric
 from seedbed.driver.trainingjob_status_builder import timing_statuses
 from seedbed.pods.pod_cluster import PodCluster
 from seedbed.pods.pod_settings import DriverSettings
+from seedbed.search.trial_segment import SegmentResult, TrialSegment
 from seedbed.sweeps.sweep_display import SweepDisplay
 from seedbed.sweeps.sweep_driver import (
     SweepDriverExit,
@@ -22,9 +23,8 @@ from seedbed.sweeps.sweep_driver import (
     run_sweep,
     status_inputs,
 )
-from seedbed.sweeps.sweep_metrics import ProgressTotals, RunKey, sweep_families, work_families
+from seedbed.sweeps.sweep_metrics import ProgressTotals, sweep_families, work_families
 from seedbed.sweeps.sweepjob_status_builder import build_sweep_status, dataset_status
-from seedbed.sweeps.trial_runner import SegmentResult, TrialSegment
 from seedbed.training.run_progress import RunProgress
 from seedbed_api.conditions import ExitCode, one_line
 from seedbed_api.errors import SeedbedError
@@ -48,26 +48,22 @@ class TotalsDisplay(SweepDisplay):
     def begin(self, segment: TrialSegment) -> None:
         """Add a segment that starts."""
         super().begin(segment)
-        self.totals.begin(_run_key(segment))
+        self.totals.begin(segment.key)
 
     def update(self, segment: TrialSegment, progress: RunProgress) -> None:
         """Add the steps of a segment."""
         super().update(segment, progress)
-        self.totals.update(_run_key(segment), progress)
+        self.totals.update(segment.key, progress)
 
     def show_problem(self, segment: TrialSegment, result: SegmentResult) -> None:
         """Add the result of a segment."""
         super().show_problem(segment, result)
-        self.totals.add_result(_run_key(segment), result, datetime.now(UTC).timestamp())
+        self.totals.add_result(segment.key, result, datetime.now(UTC).timestamp())
 
     def end(self, segment: TrialSegment) -> None:
         """Remove a segment that has ended."""
         super().end(segment)
-        self.totals.end(_run_key(segment))
-
-
-def _run_key(segment: TrialSegment) -> RunKey:
-    return segment.trial, segment.run_index
+        self.totals.end(segment.key)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

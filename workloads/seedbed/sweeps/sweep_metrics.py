@@ -13,16 +13,13 @@ from seedbed.search.learning_curve import Failed, Finished
 from seedbed.search.objective_values import SCALE
 from seedbed.search.trial_decisions import TrialState
 from seedbed.search.trial_ranking import rank_trials
-from seedbed.sweeps.trial_runner import SegmentResult
+from seedbed.search.trial_segment import RunKey, SegmentResult
 from seedbed.sweeps.trial_scheduler import SweepState
 from seedbed.training.resource_usage import resident_bytes
 from seedbed.training.run_progress import PartSeconds, RunProgress
 from seedbed_api import metric_names as names
 from seedbed_api.prometheus_exposition import Sample, metric_family, single_sample
 from seedbed_api.sweepjob import SweepJob
-
-RunKey = tuple[int, int]
-"""Trial, and place among its folds."""
 
 
 @dataclass(kw_only=True, slots=True)

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Protocol
 
 from pydantic import ValidationError
@@ -33,13 +33,13 @@ from seedbed.runs.run_folder import RunFolder
 from seedbed.runs.sweep_record import add_started_run
 from seedbed.search.learning_curve import Failed, Finished, LearningCurve, RunEnd
 from seedbed.search.objective_values import objective_of
+from seedbed.search.trial_segment import SegmentResult, TrialSegment
 from seedbed.sweeps.resolve_sweep import ResolvedSweep, template_field_names, trial_job
 from seedbed.training.recipe_mapping import steps_of_epochs
 from seedbed.training.run_progress import RunProgress
 from seedbed_api.conditions import ExitCode
 from seedbed_api.errors import UserError
 from seedbed_api.trainingjob import TrainingJob, TrainingJobSpec
-from seedbed_api.trainingjob_status import ModelStatus
 from seedbed_api.trial_recipe import trial_recipe
 
 if TYPE_CHECKING:
@@ -47,48 +47,6 @@ if TYPE_CHECKING:
 
 TRIAL_FAILURES = frozenset({"ModelError", "NonFiniteLoss", "InvalidSpec", "EmptyClass"})
 """Reasons of errors that the values of a trial cause at every try; all other user errors end the sweep."""
-
-
-RunKey = tuple[int, int]
-"""Trial, and index of the run among its folds."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrialSegment:
-    """Part of a run: from its newest checkpoint up to a rung or to its end."""
-
-    trial: int
-    run_index: int
-    """Index among the trial's runs, from 0: that of the fold."""
-    fold: int | None
-    """None without cross-validation."""
-    values: Mapping[str, str]
-    """Values of the parameters by name."""
-    until_epoch: int | None
-    """Epoch after which the run pauses; None: to its end."""
-
-    @property
-    def key(self) -> RunKey:
-        """Return trial and run index, which identify the run within the sweep."""
-        return self.trial, self.run_index
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SegmentResult:
-    """State of a run after a segment."""
-
-    curve: LearningCurve
-    run_id: str | None = None
-    """None where the values make no valid recipe."""
-    model: ModelStatus | None = None
-    """The trained model; None until the run has ended."""
-    steps: int = 0
-    """Steps that this segment computed."""
-    seconds: float = 0.0
-    """Seconds of these steps, without start-up."""
-    problem: str = ""
-    """Why it failed, in one line for people; not part of the sweep record."""
-
 
 ProgressCallback = Callable[[RunProgress], None]
 

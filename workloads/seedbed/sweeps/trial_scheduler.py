@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from seedbed.search.learning_curve import LearningCurve, Undecided
 from seedbed.search.search_state import Search
 from seedbed.search.trial_decisions import DecidedTrial, TrialRuns, TrialState, TrialTask
+from seedbed.search.trial_segment import RunKey, SegmentResult, TrialSegment
 from seedbed.sweeps.resolve_sweep import ResolvedSweep
 from seedbed.sweeps.sweep_display import SweepDisplay
-from seedbed.sweeps.trial_runner import RunKey, SegmentResult, TrialSegment
 from seedbed.training.run_progress import RunProgress
 from seedbed_api.errors import InfrastructureError, SeedbedError
 from seedbed_api.exponential_backoff import ExponentialBackoff

@@ -28,10 +28,11 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from seedbed.ray_cluster.cluster_interface import StopRequested
+from seedbed.search.trial_segment import TrialSegment
 from seedbed.startup.import_path import extend_import_path
 from seedbed.sweeps.resolve_sweep import ResolvedSweep
 from seedbed.sweeps.sweep_display import SweepDisplay
-from seedbed.sweeps.trial_runner import SegmentRunner, TrialSegment, run_segment
+from seedbed.sweeps.trial_runner import SegmentRunner, run_segment
 from seedbed.sweeps.trial_scheduler import SegmentReport, SweepState, TrialScheduler
 from seedbed.training.run_progress import RunProgress
 from seedbed_api.conditions import ExitCode
