@@ -33,7 +33,6 @@ from seedbed_operator.observe.driver_polls import DriverPolls
 from seedbed_operator.observe.evidence_collector import EvidenceCollector
 from seedbed_operator.observe.transient_state import TransientStates
 from seedbed_operator.plan_executor import PlanExecutor
-from seedbed_operator.planning.configured_planner import ConfiguredPlanner
 from seedbed_operator.receipt_signer import ReceiptSigner
 from seedbed_operator.reconciler.fair_queue import FairQueue
 from seedbed_operator.reconciler.reconcile import Reconciler
@@ -127,7 +126,7 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
     reconciler = Reconciler(
         cache=cache,
         states=states,
-        planner=ConfiguredPlanner(backends=backends_with(settings.network_rules, settings.exchange_of_gpus)),
+        backends=backends_with(settings.network_rules, settings.exchange_of_gpus),
         evidence_collector=EvidenceCollector(cluster, polls),
         executor=PlanExecutor(cluster, cache),
         status_writer=StatusWriter(cluster, cache, settings.identity, written),

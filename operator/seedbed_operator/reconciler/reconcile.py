@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from seedbed_api.timestamps import format_time, rounded_up
 from seedbed_api.trainingjob_status import LifecycleStatus
+from seedbed_operator import planning
+from seedbed_operator.backends.backend_interface import Backends
+from seedbed_operator.backends.pods_backend import BACKENDS
 from seedbed_operator.informer_cache.cache import InformerCache
 from seedbed_operator.informer_cache.object_views import job_view
 from seedbed_operator.job_observation import Evidence, JobObservation, JobView, ProfileView, RejectedWrite
@@ -33,29 +36,6 @@ REPORT_FROM: Final = 3
 log = logging.getLogger(__name__)
 
 
-class Planner(Protocol):
-    """Decides about a job; implemented by the package `planning`."""
-
-    def plan(self, observation: JobObservation) -> Plan:
-        """Return the plan for an observation."""
-
-    def status_after_rejection(
-        self, observation: JobObservation, plan: Plan, refusals: tuple[RejectedWrite, ...]
-    ) -> LifecycleStatus | None:
-        """Return the status when a write of the plan was rejected."""
-
-    def status_after_internal_error(
-        self, job: JobView, now: datetime, message: str
-    ) -> LifecycleStatus | None:
-        """Return the status after internal errors of the operator; None where it stays."""
-
-    def status_after_failed_write(self, job: JobView, now: datetime, message: str) -> LifecycleStatus | None:
-        """Return the status after repeated failures of a write; None where it stays."""
-
-    def events_between(self, before: LifecycleStatus, result: LifecycleStatus) -> tuple[JobEvent, ...]:
-        """Return the Events for a change of status."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReconcileResult:
     """Result of a reconcile."""
@@ -74,7 +54,6 @@ class Reconciler:
 
     cache: InformerCache
     states: TransientStates
-    planner: Planner
     evidence_collector: EvidenceCollector
     executor: PlanExecutor
     status_writer: StatusWriter
@@ -82,6 +61,8 @@ class Reconciler:
     signer: ReceiptSigner
     has_new_jobs: Callable[[], bool] = lambda: False
     """Whether other jobs wait for their first pods; status writes are deferred then."""
+    backends: Backends = field(default_factory=lambda: BACKENDS)
+    plan: Callable[[JobObservation, Backends], Plan] = planning.plan
 
     async def reconcile(self, key: JobKey) -> ReconcileResult:
         """Reconcile one job; raise ApiError where the API server fails."""
@@ -118,7 +99,7 @@ class Reconciler:
         status = self._status_after_failure(job, state, error, now, again_at)
         if status is None:
             return
-        message = self.planner.events_between(job.status, status)
+        message = planning.events_between(job.status, status)
         try:
             await self.status_writer.write(job, self._stored_status(key), status)
         except StatusConflict as behind:
@@ -134,13 +115,13 @@ class Reconciler:
         if not isinstance(error, ApiError):
             often = state.failures >= REPORT_FROM
             return (
-                self.planner.status_after_internal_error(job, now, internal_error_message(error, again_at))
+                planning.status_after_internal_error(job, now, internal_error_message(error, again_at))
                 if often
                 else None
             )
         if error.write is None or state.failed_writes < REPORT_FROM:
             return None
-        return self.planner.status_after_failed_write(job, now, failed_write_message(error))
+        return planning.status_after_failed_write(job, now, failed_write_message(error))
 
     async def _observe_plan_execute(self, key: JobKey, state: TransientState) -> ReconcileResult:
         observed = await self._observe_and_plan(key, state)
@@ -155,14 +136,14 @@ class Reconciler:
         now = self.clock()
         observation = observe(self.cache, key, state=state, now=now, evidence=state.evidence(now))
         assert observation is not None, "nothing was awaited since the job was there"
-        plan = self.planner.plan(observation)
+        plan = self.plan(observation, self.backends)
         if not plan.evidence_requests:
             return observation, plan
         evidence = await self.evidence_collector.collect(key, plan.evidence_requests, state, now)
         again = observe(self.cache, key, state=state, now=now, evidence=evidence)
         if again is None or again.job.uid != state.uid:
             return None
-        return again, self.planner.plan(again)
+        return again, self.plan(again, self.backends)
 
     async def _execute(
         self, key: JobKey, state: TransientState, observation: JobObservation, plan: Plan
@@ -199,7 +180,7 @@ class Reconciler:
         """Return the Events of the plan; after a rejected write those of the actual status."""
         if execution.rejected_write is None or status is None:
             return plan.events
-        return self.planner.events_between(observation.job.status, status)
+        return planning.events_between(observation.job.status, status)
 
     def _stored_status(self, key: JobKey) -> Mapping[str, Any]:
         record = self.cache.job(key)
@@ -218,7 +199,7 @@ class Reconciler:
                 execution.rejected_write.name,
                 execution.rejected_write.message,
             )
-            return self.planner.status_after_rejection(observation, plan, state.rejected_writes)
+            return planning.status_after_rejection(observation, plan, state.rejected_writes, self.backends)
         if plan.actions:
             state.rejected_writes = ()
         if plan.signing is not None and plan.status is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from seedbed_api.pod_contract.driver_messages import LiveProgress
 from seedbed_operator import planning
+from seedbed_operator.backends.backend_interface import Backends
 from seedbed_operator.informer_cache.cache import InformerCache
 from seedbed_operator.job_observation import JobObservation
 from seedbed_operator.kube_client.client_interface import ApiError, KubeClient
@@ -49,14 +50,11 @@ class Planner:
 
     defects: int = 0
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(planning, name)
-
-    def plan(self, observation: JobObservation) -> Plan:
+    def plan(self, observation: JobObservation, backends: Backends) -> Plan:
         if self.defects > 0:
             self.defects -= 1
             raise Defect("of no concern to anybody who reads a status")
-        return planning.plan(observation)
+        return planning.plan(observation, backends)
 
 
 class Incarnation:
@@ -81,7 +79,7 @@ class Incarnation:
         self.reconciler = Reconciler(
             cache=self.cache,
             states=TransientStates(),
-            planner=self.planner,
+            plan=self.planner.plan,
             evidence_collector=EvidenceCollector(
                 self.cluster, DriverPolls(drivers or Drivers(), self.enqueue, self._later)
             ),

@@ -10,7 +10,6 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from seedbed_operator import planning
 from seedbed_operator.informer_cache.cache import InformerCache
 from seedbed_operator.kube_client.resource_kinds import JOBS, PODS, PROFILES, JobKey
 from seedbed_operator.observe.driver_client import HttpDriverClient
@@ -47,7 +46,6 @@ class Operator:
         self.reconciler = Reconciler(
             cache=self.cache,
             states=self.states,
-            planner=planning,
             evidence_collector=EvidenceCollector(self.server, self.polls),
             executor=PlanExecutor(self.server, self.cache),
             status_writer=StatusWriter(self.server, self.cache, "operator"),
