@@ -143,12 +143,12 @@ def _build(image: Image, archive: Path) -> None:
 
 def _describe(image: Image, archive: Path, digest: str, environment: Path) -> None:
     """Write the bill of materials and the provenance beside an archive."""
-    debian = root("runtime")
+    debian = tuple(debian_packages(root("runtime")))
     bill = image_bill(
         f"seedbed-{image.name}",
         version=version(),
         digest=digest,
-        root=debian,
+        debian=debian,
         environment=environment,
         hashes=wheel_hashes(wheels(image)),
     )
@@ -158,7 +158,7 @@ def _describe(image: Image, archive: Path, digest: str, environment: Path) -> No
         digest=digest,
         repository=REPOSITORY,
         files=sources(image),
-        packages=[str(each.purl) for each in debian_packages(debian)],
+        packages=[str(each.purl) for each in debian],
     )
     provenance_of(archive).write_text(statement, encoding="utf-8")
 

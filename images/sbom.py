@@ -41,11 +41,18 @@ class Headers(Protocol):
 
 
 def image_bill(
-    name: str, *, version: str, digest: str, root: Path, environment: Path, hashes: Mapping[str, str]
+    name: str,
+    *,
+    version: str,
+    digest: str,
+    debian: Iterable[Component],
+    environment: Path,
+    hashes: Mapping[str, str],
 ) -> str:
     """Return the bill of an image of a Debian root and a Python environment.
 
-    `digest` is that of the image's manifest, `hashes` are those of the wheels (see `wheel_hashes`).
+    `digest` is that of the image's manifest; `debian` are the packages of the root (see `debian_packages`),
+    `hashes` those of the wheels (see `wheel_hashes`).
     """
     subject = Component(
         type=ComponentType.CONTAINER,
@@ -55,7 +62,7 @@ def image_bill(
         purl=PackageURL("oci", None, name, digest),
         bom_ref=f"image:{name}",
     )
-    return bill(subject, (*debian_packages(root), *python_packages(environment, hashes)))
+    return bill(subject, (*debian, *python_packages(environment, hashes)))
 
 
 def wheel_bill(wheel: Path, locks: Iterable[Path]) -> str:

@@ -71,7 +71,7 @@ def small_bill(root: Path, *, sha256: str = "ab" * 32) -> str:
         "seedbed-small",
         version="1",
         digest=f"sha256:{'0' * 64}",
-        root=root,
+        debian=sbom.debian_packages(root),
         environment=root / "opt",
         hashes={"a-b-c==1.0": sha256},
     )
