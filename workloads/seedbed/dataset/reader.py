@@ -26,11 +26,21 @@ _INDICES_KEPT = 16
 class Dataset:
     """An opened dataset. Picklable; safe to use from several threads; caches at most 16 indices."""
 
-    def __init__(self, storage: Storage, manifest: Manifest, *, checked_indices: str | None = None) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        manifest: Manifest,
+        *,
+        checked_indices: str | None = None,
+        names_row_digests: bool = True,
+    ) -> None:
+        """`names_row_digests`: whether the manifest has those of its shards, as all do that are written now.
+
+        `checked_indices`: see `open_dataset`.
+        """
         self.storage = storage
         self.manifest = manifest
-        self.names_row_digests = True
-        """Whether the manifest names the row digests of its shards, as all do that are written now."""
+        self.names_row_digests = names_row_digests
         self._counts: dict[str, npt.NDArray[np.int64]] = {}
         known = checked_indices is not None and checked_indices == self.indices_digest
         self._checked: set[int] = set(range(len(manifest.shards))) if known else set()
@@ -39,7 +49,8 @@ class Dataset:
 
     def __reduce__(self) -> tuple[object, ...]:
         whole = len(self._checked) == len(self.manifest.shards)
-        return (_unpickled, (self.storage, self.manifest, self.indices_digest if whole else None))
+        checked = self.indices_digest if whole else None
+        return (_unpickled, (self.storage, self.manifest, checked, self.names_row_digests))
 
     @property
     def digest(self) -> str:
@@ -174,8 +185,10 @@ class Dataset:
         return selected_rows(number, shard, select_positions(self.index(number).key, accepts))
 
 
-def _unpickled(storage: Storage, manifest: Manifest, checked_indices: str | None) -> Dataset:
-    return Dataset(storage, manifest, checked_indices=checked_indices)
+def _unpickled(
+    storage: Storage, manifest: Manifest, checked_indices: str | None, names_row_digests: bool
+) -> Dataset:
+    return Dataset(storage, manifest, checked_indices=checked_indices, names_row_digests=names_row_digests)
 
 
 def _splits_of_view(wanted: str, *, folded: bool) -> tuple[str, ...]:
@@ -212,6 +225,4 @@ def open_dataset(
     `UserError("DatasetChanged")` where there is no such version.
     """
     manifest, current = read_manifest(storage, digest)
-    dataset = Dataset(storage, manifest, checked_indices=checked_indices)
-    dataset.names_row_digests = current
-    return dataset
+    return Dataset(storage, manifest, checked_indices=checked_indices, names_row_digests=current)
