@@ -37,10 +37,6 @@ class Backend(Protocol):
     def name(self) -> Literal["Pods", "KubeRay"]:
         """Return the value of status.backend."""
 
-    @property
-    def ray_mode(self) -> Literal["head", "join"]:
-        """Return whether the driver is the Ray head or joins a cluster."""
-
     def children(self, job: JobView, profile: ProfileView, attempt: DesiredAttempt) -> tuple[Create, ...]:
         """Return all objects of the attempt in the order of creation."""
 

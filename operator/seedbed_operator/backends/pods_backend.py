@@ -67,7 +67,6 @@ class PodsBackend:
     """Runs Ray on plain pods."""
 
     name: Literal["Pods", "KubeRay"] = "Pods"
-    ray_mode: Literal["head", "join"] = "head"
     network: NetworkRules | None = None
     """Rules of the NetworkPolicy of each job; None makes none."""
     gpu_exchange: GpuExchange = "Sealed"

@@ -28,7 +28,6 @@ class JoinBackend:
     """Ray beside the driver."""
 
     name: Literal["Pods", "KubeRay"] = "KubeRay"
-    ray_mode: Literal["head", "join"] = "join"
 
     def children(self, job: JobView, profile: ProfileView, attempt: DesiredAttempt) -> tuple[Create, ...]:
         """Return Secrets, driver, the Service of the cluster, and its pods."""

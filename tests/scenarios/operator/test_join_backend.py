@@ -29,10 +29,7 @@ def environment(world: World, pod: str) -> dict[str, str]:
 
 def test_both_implement_the_port() -> None:
     backends: list[Backend] = [PodsBackend(), JoinBackend()]
-    assert [(backend.name, backend.ray_mode) for backend in backends] == [
-        ("Pods", "head"),
-        ("KubeRay", "join"),
-    ]
+    assert [backend.name for backend in backends] == ["Pods", "KubeRay"]
 
 
 def test_the_driver_is_told_which_cluster_to_join_and_the_job_completes() -> None:

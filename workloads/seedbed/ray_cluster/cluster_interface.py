@@ -27,11 +27,6 @@ class WorkerRange:
     least: int
     most: int
 
-    @property
-    def elastic(self) -> bool:
-        """Say whether the number may change during training."""
-        return self.least < self.most
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerPlacement:
