@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -75,8 +76,9 @@ def modules() -> Iterator[str]:
             yield str(file.relative_to(ROOT))
 
 
-def text_of(module: str) -> str:
-    return (ROOT / module).read_text(encoding="utf-8")
+@cache
+def tree_of(module: str) -> ast.Module:
+    return ast.parse((ROOT / module).read_text(encoding="utf-8"))
 
 
 def full_names(tree: ast.Module) -> dict[str, str]:
@@ -104,9 +106,8 @@ def dotted(node: ast.expr, names: dict[str, str]) -> str:
     return ".".join([names.get(node.id, node.id), *reversed(parts)])
 
 
-def unsafe(source: str) -> set[str]:
+def unsafe(tree: ast.Module) -> set[str]:
     """What in a module would run code that bytes name."""
-    tree = ast.parse(source)
     names = full_names(tree)
     found = {name for name in names.values() if _is_unsafe(name) and not name.startswith("builtins.")}
     for node in ast.walk(tree):
@@ -132,7 +133,7 @@ def _is_unsafe(name: str) -> bool:
 
 
 def test_no_module_unpickles() -> None:
-    found = {(module, what) for module in modules() for what in unsafe(text_of(module))}
+    found = {(module, what) for module in modules() for what in unsafe(tree_of(module))}
     assert found == set(ALLOWED)
 
 
@@ -140,7 +141,7 @@ def test_the_modules_that_hand_objects_to_ray_are_named() -> None:
     importing = {
         module
         for module in modules()
-        if any(name.partition(".")[0] == "ray" for name in full_names(ast.parse(text_of(module))).values())
+        if any(name.partition(".")[0] == "ray" for name in full_names(tree_of(module)).values())
     }
     assert importing == set(INSIDE_RAY)
 
@@ -172,7 +173,7 @@ def test_the_modules_that_hand_objects_to_ray_are_named() -> None:
     ],
 )
 def test_unsafe_ways_are_found(source: str) -> None:
-    assert unsafe(source)
+    assert unsafe(ast.parse(source))
 
 
 @pytest.mark.parametrize(
@@ -187,4 +188,4 @@ def test_unsafe_ways_are_found(source: str) -> None:
     ],
 )
 def test_safe_ways_are_not(source: str) -> None:
-    assert not unsafe(source)
+    assert not unsafe(ast.parse(source))

@@ -76,7 +76,7 @@ def cut_at_once(weights: list[int], shard_bytes: int) -> list[int]:
     return shards
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(st.lists(st.integers(0, 40), max_size=60), st.integers(1, 60), st.integers(1, 9))
 def test_shards_are_cut_alike_however_the_rows_come(weights: list[int], shard_bytes: int, chunk: int) -> None:
     table = pa.table(

@@ -289,6 +289,7 @@ def test_a_temporary_folder_that_fails_is_one_line(
     assert "\n" not in caught.value.message
 
 
+@pytest.mark.slow
 def test_no_temporary_folder_at_all_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match="TMPDIR"):

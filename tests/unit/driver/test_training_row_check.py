@@ -110,14 +110,19 @@ def test_one_row_is_enough_and_evaluation_may_lack_a_class(case: str, tmp_path: 
     assert count_training_rows(job(data, **fields), data) == data.view(subset=subset, fold=fold).count
 
 
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return dataset(tmp_path_factory.mktemp("counted"), of("train"), of("test", fold=1))
+
+
 @pytest.mark.parametrize("fold", [None, (0, 3), (2, 3)])
 @pytest.mark.parametrize("subset", [None, "0.5", "1"])
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_rows_are_counted_as_views_see_them(
-    split: str, subset: str | None, fold: tuple[int, int] | None, tmp_path: Path
+    split: str, subset: str | None, fold: tuple[int, int] | None, counted: Dataset
 ) -> None:
-    data = dataset(tmp_path, of("train"), of("test", fold=1))
+    data = counted
     labels = np.concatenate([data.index(number).label for number in range(len(data.manifest.shards))])
     rows = data.view(split=split, subset=subset, fold=fold).row_numbers()
-    counted = data.rows_per_class(split=split, subset=subset, fold=fold)
-    assert counted.tolist() == np.bincount(labels[rows], minlength=3).tolist()
+    per_class = data.rows_per_class(split=split, subset=subset, fold=fold)
+    assert per_class.tolist() == np.bincount(labels[rows], minlength=3).tolist()

@@ -18,7 +18,7 @@ def lines(sizes: list[int]) -> list[bytes]:
     return [f"{number} ".encode().ljust(size, b"x") + b"\n" for number, size in enumerate(sizes)]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(
     sizes=st.lists(st.integers(6, 900), max_size=200),
     portion=st.integers(1, 40),

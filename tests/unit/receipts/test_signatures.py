@@ -311,7 +311,7 @@ def test_a_wrong_policy_is_one_line_with_field_and_fix(narrative: str) -> None:
     assert "\n" not in caught.value.message
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(data=st.one_of(st.binary(max_size=300), st.text(max_size=300).map(str.encode)))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     for read in (parse_envelope, parse_attestation):

@@ -170,7 +170,7 @@ _SECONDS = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(
     attempts=st.lists(
         st.tuples(st.lists(st.tuples(_SECONDS, st.floats(0, 50)), max_size=4), st.booleans()), max_size=4

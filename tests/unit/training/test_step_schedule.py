@@ -63,7 +63,7 @@ def test_a_best_model_is_kept_wherever_it_may_be_chosen() -> None:
     assert [step for step in range(1, 21) if marks.is_checkpoint(step)] == marks.evaluations_until(20)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(
     total=st.integers(1, 60),
     done=st.integers(0, 60),

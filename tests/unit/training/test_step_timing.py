@@ -122,7 +122,7 @@ def scaled(lengths: list[float], unit: float) -> Iterator[float]:
         yield from (unit * length for length in lengths)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(
     total=st.integers(3, 300),
     begun=st.integers(0, 250),

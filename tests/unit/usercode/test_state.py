@@ -18,6 +18,8 @@ from seedbed_api.errors import UserError
 from support.networks import accepted_networks, refused_networks
 from unit.usercode.leaves import a_leaf
 
+pytestmark = pytest.mark.slow  # each case trains two leaves, several times
+
 REFUSED = refused_networks.refused()
 ARITHMETIC = Arithmetic(leaves=4, leaf_rows=4, classes=5, seed=3, learning_rate=LearningRate(base=0.1))
 

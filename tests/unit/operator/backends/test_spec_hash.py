@@ -136,7 +136,7 @@ def spec_of(edits: list[tuple[str, Edit]]) -> TrainingJobSpec:
 SOME = st.lists(st.sampled_from(ALL), max_size=4)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(before=SOME, then=SOME)
 def test_every_allowed_edit_leaves_the_digest_and_every_forbidden_one_changes_it(
     before: list[tuple[str, Edit]], then: list[tuple[str, Edit]]

@@ -194,6 +194,7 @@ print(peak() - before, cache.counts()["trainingjobs"])
 """
 
 
+@pytest.mark.slow
 def test_300_jobs_of_250_kb_take_little_in_a_process_of_their_own() -> None:
     """As a list of the API server brings them; kept whole they take 75 MB."""
     items = [a_job({f"note-{key}": "x" * 60 for key in range(3_500)}) for _ in range(2)]
