@@ -19,8 +19,8 @@ from PIL import Image
 from seedbed.dataset.file_format import load_manifest
 from seedbed.dataset.manifest_check import require_committed, require_consistent
 from seedbed.dataset.shard_io import Row, ShardEncoder, decode_index
+from seedbed.images.image_conversion import BadImage, StoredFormat, inspect
 from seedbed.images.image_decoder import UndecodableImageError, decode
-from seedbed.images.image_inspection import BadImage, StoredFormat, inspect
 from seedbed.receipts import statement, to_bytes, verify_receipt
 from seedbed.receipts.receipt_statement import seal_of
 from seedbed.runs.checkpoint_store import CheckpointRecord, checkpoint_record

@@ -10,7 +10,7 @@ import pytest
 from seedbed.dataset.csv_listing import list_csv
 from seedbed.dataset.manifest_reader import read_manifest
 from seedbed.dataset.source_file_lookup import read_source_file
-from seedbed.images.image_inspection import BadImage
+from seedbed.images.image_conversion import BadImage
 from seedbed.receipts import read_receipt
 from seedbed.replay.receipt_location import read_object
 from seedbed.report.metric_series import losses_of

@@ -16,7 +16,7 @@ from seedbed.arithmetic.evaluation_counts import LOSS_LIMIT, LOSS_SCALE, Counts,
 from seedbed.arithmetic.flat_vector import layout_of
 from seedbed.arithmetic.generator_seeding import mix64, seed_leaf
 from seedbed.arithmetic.tensor_digests import tensor_digest, tensor_digests, weights_digest
-from seedbed.arithmetic.tensor_witness import Witness, witness_sums
+from seedbed.arithmetic.witness_checksums import Witness, witness_sums
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from seedbed.images.image_inspection import BadImage, StoredFormat, inspect, normalise
+from seedbed.images.image_conversion import BadImage, StoredFormat, inspect, normalise
 from support.datasets.image_files import encoded, jpeg, pixels, png, png_16_bit_rgb
 
 RGB = Image.fromarray(pixels(1))

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
+from seedbed.images.image_conversion import BadImage, StoredFormat, inspect, normalise
 from seedbed.images.image_decoder import UndecodableImageError, decode, decode_reduced, picture_size
-from seedbed.images.image_inspection import BadImage, StoredFormat, inspect, normalise
 from support.datasets.encoded_images import (
     before_end,
     chunk,

@@ -13,8 +13,8 @@ from seedbed.arithmetic.batchnorm_statistics import RunningStatistics
 from seedbed.arithmetic.generator_seeding import preserve_generators, seed_mode_change
 from seedbed.arithmetic.optimizers import build_optimizer
 from seedbed.arithmetic.read_only_tensors import ReadOnlyTensors
-from seedbed.arithmetic.tensor_witness import Witness
 from seedbed.arithmetic.train_eval_mode import enter_training_mode
+from seedbed.arithmetic.witness_checksums import Witness
 from seedbed.models.frozen_layers import freeze_layers
 from seedbed.models.memory_layout import has_narrow_convolution, is_channels_last
 from seedbed.models.model_errors import ModelOutputError

@@ -15,7 +15,7 @@ import pyarrow as pa
 from seedbed.dataset.disk_spill import ROWS_PER_BLOCK, DiskSpill
 from seedbed.dataset.folder_layout import TopFolder, split_folders
 from seedbed.dataset.source_listing import DRAWN_SPLIT, LISTING_SCHEMA, SourceListing, encode_path, nfc
-from seedbed.images.image_inspection import has_image_suffix
+from seedbed.images.image_conversion import has_image_suffix
 from seedbed.storage import LocalStorage, Storage, iter_paths
 from seedbed.storage.storage_errors import Fault, fault_of, local_error
 from seedbed.storage.tree_walk import Entry, walk

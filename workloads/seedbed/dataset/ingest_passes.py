@@ -21,7 +21,7 @@ from seedbed.dataset.shard_io import EncodedShard, Row, ShardEncoder
 from seedbed.dataset.source_file_lookup import read_source_file
 from seedbed.dataset.source_listing import DRAWN_SPLIT, decode_path, encode_path
 from seedbed.dataset.split_assignment import group_key, split_of
-from seedbed.images.image_inspection import BadImage, StoredFormat, inspect, normalise
+from seedbed.images.image_conversion import BadImage, StoredFormat, inspect, normalise
 from seedbed.storage import DamagedObject, Storage, UnreadableObject, holds
 from seedbed.storage.object_limits import SOURCE_IMAGE
 from seedbed_api.errors import UserError, refusal

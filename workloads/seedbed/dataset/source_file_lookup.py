@@ -6,7 +6,7 @@ import posixpath
 import unicodedata
 from pathlib import PurePosixPath
 
-from seedbed.images.image_inspection import BadImage
+from seedbed.images.image_conversion import BadImage
 from seedbed.storage import DamagedObject, LocalStorage, Storage, UnreadableObject
 from seedbed.storage.object_limits import SOURCE_IMAGE
 

@@ -13,7 +13,7 @@ from seedbed.receipts import Decided, Execution, receipt_digest, save_receipt, s
 from seedbed.runs.evaluation_records import Evaluation, read_evaluations
 from seedbed.runs.result_file import Result, save_result
 from seedbed.runs.training_result import TrainingResult
-from seedbed.training.evaluation_scores import Measure, final_metrics
+from seedbed.training.evaluation_metrics import Measure, final_metrics
 from seedbed_api.errors import UserError
 from seedbed_api.timestamps import format_time
 

@@ -31,7 +31,7 @@ from seedbed.runs.training_result import RESULT_FILE, RESULT_KIND, TrainingResul
 from seedbed.storage import DamagedObject, OversizedObject
 from seedbed.storage.object_limits import DOCUMENT, TENSORS
 from seedbed.training.early_stopping import best_score, should_stop
-from seedbed.training.evaluation_scores import final_metrics, scores_of
+from seedbed.training.evaluation_metrics import final_metrics, scores_of
 from seedbed.training.exported_config import model_config_document
 from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.canonical_json import canonical_json, digest_of

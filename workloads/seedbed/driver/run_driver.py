@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from seedbed.driver.claimed_run import ClaimedRun
 from seedbed.driver.driver_state import DriverState, RunRequest
 from seedbed.driver.error_policy import classify_error
 from seedbed.driver.local_run_log import log_location, record_run_log
 from seedbed.driver.mlflow_run_entry import end_of, recording_of
 from seedbed.driver.resolve_run import ResolvedRun, pause_step, resolve_run
+from seedbed.driver.run_completion import RunCompletion
 from seedbed.driver.stored_result import stored_result
 from seedbed.driver.trainingjob_status_builder import build_status
 from seedbed.mlflow.run_recorder import record_finished_run
@@ -100,7 +100,7 @@ def _complete(run: ResolvedRun, lease: RunLease, request: RunRequest, state: Dri
     state.timings.mark("RunClaimed")
     location = log_location(run, request.member, attempt=state.attempt)
     with record_run_log(location, request.display) as display:
-        ClaimedRun(run, state, display).complete()
+        RunCompletion(run, state, display).complete()
 
 
 def _has_reached_pause(run: ResolvedRun, pause_after_epochs: int | None) -> bool:

@@ -22,7 +22,7 @@ from seedbed.runs import Evaluation, RunFolder, load_checkpoint
 from seedbed.runs.ledger_exchange import ledger_part_bytes, parse_ledger_part
 from seedbed.runs.tensor_serialization import Array, as_array, to_torch
 from seedbed.training.early_stopping import best_score, should_stop
-from seedbed.training.evaluation_scores import evaluation_document, scores_of
+from seedbed.training.evaluation_metrics import evaluation_document, scores_of
 from seedbed.training.evaluator import evaluate_split
 from seedbed.training.rank_agreement import WorkerDigests, require_agreement
 from seedbed.training.replica_builder import load_weights

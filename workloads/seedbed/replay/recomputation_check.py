@@ -8,7 +8,7 @@ from hashlib import sha256
 from seedbed.arithmetic.evaluation_counts import metrics
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.arithmetic.tensor_digests import weights_digest
-from seedbed.arithmetic.tensor_witness import witness_sums
+from seedbed.arithmetic.witness_checksums import witness_sums
 from seedbed.receipts import Decided
 from seedbed.replay.run_differences import (
     Difference,
@@ -31,7 +31,7 @@ from seedbed.runs import (
 from seedbed.runs.ledger import join_ledger_parts
 from seedbed.runs.model_files import CONFIG, WEIGHTS
 from seedbed.runs.tensor_serialization import describe_tensors, serialize
-from seedbed.training.evaluation_scores import counts_of
+from seedbed.training.evaluation_metrics import counts_of
 from seedbed.training.exported_config import model_config_document
 from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.canonical_json import canonical_json

@@ -11,7 +11,7 @@ from seedbed.feed import open_evaluation
 from seedbed.runs.evaluation_records import Evaluation, read_evaluations, save_evaluation
 from seedbed.runs.run_folder import RunFolder
 from seedbed.training.early_stopping import Score, best_score
-from seedbed.training.evaluation_scores import evaluation_document, metrics_of, scores_of
+from seedbed.training.evaluation_metrics import evaluation_document, metrics_of, scores_of
 from seedbed.training.rank_agreement import RankAgreement
 from seedbed.training.run_state import RunContext, RunState
 

@@ -24,7 +24,7 @@ from seedbed.runs.ledger import CHAIN_START, LedgerReader, LedgerSegment, Ledger
 from seedbed.runs.run_folder import RunFolder
 from seedbed.runs.trajectory_index import checkpoints_of_others, run_of_checkpoint
 from seedbed.training.early_stopping import best_score, should_stop
-from seedbed.training.evaluation_scores import scores_of
+from seedbed.training.evaluation_metrics import scores_of
 from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import InfrastructureError
 

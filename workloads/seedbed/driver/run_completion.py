@@ -26,7 +26,7 @@ from seedbed_api.canonical_json import canonical_json
 from seedbed_api.errors import InfrastructureError, SeedbedError
 
 
-class ClaimedRun:
+class RunCompletion:
     """Trains and completes one run under its lease; `display` shows its progress."""
 
     def __init__(self, run: ResolvedRun, state: DriverState, display: ProgressSink) -> None:
