@@ -30,7 +30,7 @@ class UserRun:
     """A stretch of steps of a user's network."""
 
     network: str
-    """A network of `user_networks`, or `library/name`."""
+    """A network of `accepted_networks`, or `library/name`."""
     args: tuple[tuple[str, str], ...] = ()
     """Arguments of a library's network."""
     pixels: int = PIXELS

@@ -283,9 +283,12 @@ def _reject_shadowing(sources: SourceFiles) -> None:
 
 def _forget_other_versions(sources: SourceFiles, root: Path) -> None:
     """Drop modules of the same name that came from elsewhere, so that `import` sees these files."""
-    for name, module in list(sys.modules.items()):
+    top_level = sources.top_level
+    for name, module in list(sys.modules.items()):  # thousands
+        if name.partition(".")[0] not in top_level:
+            continue
         origin = getattr(module, "__file__", None)
-        if name.partition(".")[0] in sources.top_level and not (origin and Path(origin).is_relative_to(root)):
+        if not (origin and Path(origin).is_relative_to(root)):
             del sys.modules[name]
 
 
