@@ -32,6 +32,7 @@ from seedbed.sweeps.trial_scheduler import SweepState
 from seedbed.sweeps.tune_runner import run_on_tune
 from seedbed_api.manifest_loader import sweep_job
 from seedbed_api.sweepjob import SweepJob
+from support.networks.hanging_network import HANGING
 from support.runs.command_line import dataset
 from support.runs.sweep_commands import ASHA, STEPS, a_sweep
 
@@ -174,30 +175,6 @@ def test_a_killed_process_costs_a_retry_and_changes_nothing(
     assert max(map(highest_attempt, runs_of(tmp_path / "hit"))) > 1, "the run was tried again"
     run(a_job(data, tmp_path / "straight", **(long | {"parallelTrialCount": 1})))
     assert ledger_of(tmp_path / "hit") == ledger_of(tmp_path / "straight")
-
-
-HANGING = """
-import time
-from pathlib import Path
-import torch
-
-class Net(torch.nn.Module):
-    def __init__(self, classes):
-        super().__init__()
-        self.head = torch.nn.Linear(3, classes)
-
-    def forward(self, images):
-        marker = Path({marker!r})
-        if images.shape[0] > 4 and not marker.exists():
-            marker.touch()
-            time.sleep(1_000_000)
-        return self.head(images.mean((2, 3)))
-
-class Sometimes:
-    def build(self, args):
-        return Net(int(args["classes"]))
-"""
-"""Hangs once, in the first evaluation of some trial: leaves have 4 rows, evaluation batches more."""
 
 
 def test_a_run_that_hangs_is_ended_and_tried_again(data: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from seedbed.runs.attempt_claims import highest_attempt
 from seedbed.runs.checkpoint_store import checkpoint_steps
 from support.eventually import LiveProcess, eventually
+from support.networks.hanging_network import HANGING
 from support.runs.sweep_commands import ASHA, LEARNING_RATES, STEPS, Desk, a_sweep
 
 EPOCHS = 4
@@ -334,30 +335,6 @@ def test_a_sweep_leaves_a_page_beside_its_ledger(desk: Desk) -> None:
     again = desk.type("run", "-f", desk.manifest(earlyStopping=ASHA))
     assert again.exit_code == 0, again.stderr
     assert "Parallel coordinates" in page.read_text(encoding="utf-8")
-
-
-HANGING = """
-import time
-from pathlib import Path
-import torch
-
-class Net(torch.nn.Module):
-    def __init__(self, classes):
-        super().__init__()
-        self.head = torch.nn.Linear(3, classes)
-
-    def forward(self, images):
-        marker = Path({marker!r})
-        if images.shape[0] > 4 and not marker.exists():
-            marker.touch()
-            time.sleep(1_000_000)
-        return self.head(images.mean((2, 3)))
-
-class Sometimes:
-    def build(self, args):
-        return Net(int(args["classes"]))
-"""
-"""Hangs once, in the first evaluation: leaves have 4 rows, evaluation batches more."""
 
 
 def test_a_run_that_hangs_ends_the_process_and_the_same_command_goes_on(desk: Desk) -> None:
