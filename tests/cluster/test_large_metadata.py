@@ -68,4 +68,4 @@ def test_jobs_of_the_largest_metadata_fit_the_memory_of_the_chart_across_a_resta
     servers = {each.name: memory_of(each.pid) for each in (control_plane.etcd, control_plane.apiserver)}
     print({"jobs": JOBS, "created": created, "bare": bare, "burst": burst, "restarted": restarted, **servers})
     assert max(burst[1], restarted[1]) < memory_limit()
-    assert restarted[0] - bare < JOBS * 30_000, "an eighth of what the annotations alone have"
+    assert restarted[0] - bare < (32 << 20) + JOBS * 30_000, "an eighth of what the annotations alone have"
