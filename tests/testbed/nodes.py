@@ -7,9 +7,12 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import yaml
 
 from support.eventually import eventually
 from testbed.boxes import Box, Daemon
@@ -101,6 +104,25 @@ class Node:
         _await_containerd(self.control.box, self.paths, self.containerd)
         self.kubelet = self.control.box.restart(self.kubelet)
         self.set_out_of_service(on=False)
+        self.await_ready()
+
+    @contextmanager
+    def counting_disk(self) -> Iterator[None]:
+        """Let kubelet count meanwhile what pods write, and evict those that exceed their limits; pods go on."""
+        config = _kubelet_config_file(self.control, self.paths)
+        usual = config.read_text()
+        often = {"localStorageCapacityIsolation": True, "volumeStatsAggPeriod": "2s"}
+        counting = {**yaml.safe_load(usual), **often}
+        try:
+            self._restart_kubelet(config, yaml.safe_dump(counting))
+            yield
+        finally:
+            self._restart_kubelet(config, usual)
+
+    def _restart_kubelet(self, config: Path, text: str) -> None:
+        config.write_text(text)
+        self.kubelet.stop()
+        self.kubelet = self.control.box.restart(self.kubelet)
         self.await_ready()
 
     def set_out_of_service(self, *, on: bool = True) -> None:
@@ -206,6 +228,10 @@ def is_ready(node: Json) -> bool:
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
+def _kubelet_config_file(control: ControlPlane, paths: NodePaths) -> Path:
+    return control.box.folder / f"kubelet-{paths.name}.yaml"
+
+
 def _start_kubelet(
     control: ControlPlane,
     paths: NodePaths,
@@ -224,7 +250,7 @@ def _start_kubelet(
         certificate=serving.certificate,
         key=serving.key,
     )
-    place = control.box.folder / f"kubelet-{paths.name}.yaml"
+    place = _kubelet_config_file(control, paths)
     place.write_text(config)
     flags = (
         f"--config={place}",
