@@ -212,7 +212,7 @@ def of_namespace(secrets: Path, policy: SignaturePolicy) -> dict[str, str]:
     (secrets / "owner").mkdir(parents=True)
     (secrets / "owner/token").write_text("k" * 43)
     told = {"SEEDBED_OUTPUT_TRUST": "Own", "SEEDBED_SECRETS_FOLDER": str(secrets)}
-    return {**told, "SEEDBED_SIGNATURE_POLICY": json.dumps(policy.plain())}
+    return {**told, "SEEDBED_SIGNATURE_POLICY": json.dumps({"keys": [key.plain() for key in policy.keys]})}
 
 
 def test_a_stranger_is_refused_and_a_dead_driver_ends_its_workers(
