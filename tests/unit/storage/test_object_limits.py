@@ -14,7 +14,7 @@ from seedbed.dataset.reader import open_dataset
 from seedbed.runs.owner_records import Owner, read_owner
 from seedbed.runs.run_folder import open_run
 from seedbed.storage import ObjectLimit, OversizedObject, holds, open_storage
-from seedbed.storage.object_limits import CODE_FILE, DOCUMENT, OWNER_RECORD, WHEEL
+from seedbed.storage.object_limits import CODE_FILE, DOCUMENT, OWNER_RECORD, TENSORS, WHEEL
 from seedbed.storage.secret_folder import read_secret
 from seedbed.usercode.code_source import fetch_code
 from seedbed_api.errors import UserError
@@ -54,6 +54,20 @@ def test_a_limit_is_exact(url: str, tmp_path: Path) -> None:
         store.put("a", bytes(1_001))
     with pytest.raises(OversizedObject, match=r"has 1,001 bytes, a small object has at most 1,000"):
         store.read("a", SMALL)
+
+
+def test_a_small_object_takes_the_memory_of_its_size_whatever_its_kind_may_have(tmp_path: Path) -> None:
+    """A read of n bytes takes n bytes before it reads one: 32 GiB are refused on many machines."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/a").write_bytes(bytes(3_000_000))
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (64 << 20), before[1]))
+    try:
+        data = open_storage(str(tmp_path / "store")).read("a", TENSORS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    assert data == bytes(3_000_000)
 
 
 def test_what_grows_while_it_is_read_is_refused(tmp_path: Path) -> None:

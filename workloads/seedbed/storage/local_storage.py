@@ -12,7 +12,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from io import BufferedWriter
+from io import BufferedReader, BufferedWriter
 from pathlib import Path, PurePosixPath
 
 from seedbed.storage.folder_handles import LinkInPath, SpecialFile, open_folder, open_regular
@@ -30,6 +30,7 @@ from seedbed.storage.tree_walk import walk
 TEMPORARY_PREFIX = ".seedbed-aside-"
 """Prefix of temporary names, as in all versions; such files are not listed as objects."""
 
+_PIECE_BYTES = 1 << 20
 _NO_UNNAMED_FILES = frozenset({errno.EISDIR, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOENT})
 
 
@@ -61,7 +62,7 @@ class LocalStorage:
         with self._reading(path) as handle, os.fdopen(os.dup(handle), "rb") as file:
             size = os.fstat(handle).st_size
             if size <= limit.most_bytes:
-                data = file.read(limit.most_bytes + 1)  # it may grow meanwhile
+                data = _read_growing(file, size, most=limit.most_bytes)
                 size = max(size, len(data))
             if size > limit.most_bytes:
                 raise OversizedObject(f"{self.url}/{path}", size, limit)
@@ -286,6 +287,19 @@ def _link(link: Callable[[], None]) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+def _read_growing(file: BufferedReader, size: int, *, most: int) -> bytes:
+    """Return the whole file, or more than `most` bytes of one that grows past that.
+
+    `read(n)` takes n bytes of memory before it reads one, so it asks for the size that the file has.
+    """
+    pieces = [file.read(size + 1)]
+    length = len(pieces[0])
+    while pieces[-1] and size < length <= most:
+        pieces.append(file.read(min(_PIECE_BYTES, most + 1 - length)))
+        length += len(pieces[-1])
+    return b"".join(pieces)
 
 
 def _pread_all(handle: int, start: int, length: int) -> bytes:
