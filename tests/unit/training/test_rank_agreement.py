@@ -19,7 +19,7 @@ from seedbed.training.rank_agreement import (
     require_agreement,
     worker_digests,
 )
-from seedbed.training.worker_config import WorkerConfig
+from seedbed.training.worker_config import ModelSource, WorkerConfig
 from seedbed_api.errors import InfrastructureError, UserError
 
 NAMES = ("conv.weight", "norm.running_mean")
@@ -87,7 +87,7 @@ class Pair:
 
 
 def a_config(entrypoint: str | None) -> WorkerConfig:
-    return cast(WorkerConfig, SimpleNamespace(model=SimpleNamespace(entrypoint=entrypoint)))
+    return cast(WorkerConfig, SimpleNamespace(model=ModelSource(name=None, args={}, entrypoint=entrypoint)))
 
 
 CHANGES = {
