@@ -20,6 +20,8 @@ OTHER_COMMANDS = {
     "replay",
     "receipts/receipt_store.py",
     "receipts/signature_store.py",  # a run reads a policy of signatures before it begins
+    "receipts/identity_signatures.py",  # the same
+    "receipts/identity_signing.py",
     "receipts/model_signature.py",
     "runs/exactly_once.py",
     "runs/ledger.py",  # its reader; a training that begins with a stored prefix passes a damaged one over
