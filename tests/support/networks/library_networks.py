@@ -33,7 +33,6 @@ TRIED = (
     *_of("torchvision", "densenet121 efficientnet_b0 mobilenet_v2 regnet_y_400mf resnet18 resnext50_32x4d"),
     *_of("torchvision", "shufflenet_v2_x0_5 squeezenet1_1 convnext_tiny swin_t swin_v2_t"),
     *_of("torchvision", "alexnet", pixels=64),
-    *_of("torchvision", "vit_b_16", image_size="32"),
     *_of("torchvision", "googlenet", aux_logits="false"),
     *_of("torchvision", "inception_v3", pixels=96, aux_logits="false"),
     *_of("timm", "resnet18 resnet50d efficientnet_b0 convnext_atto convnextv2_atto regnety_002 ghostnet_100"),
@@ -43,7 +42,7 @@ TRIED = (
     ),
     *_of(
         "timm",
-        "fastvit_t8 edgenext_xx_small poolformer_s12 botnet26t_256 visformer_tiny pvt_v2_b0",
+        "fastvit_t8 edgenext_xx_small poolformer_s12 pvt_v2_b0",
         pixels=64,
     ),
     *_of(
@@ -52,9 +51,10 @@ TRIED = (
     *_of("timm", "repghostnet_050 hgnet_tiny convmixer_768_32 inception_next_tiny davit_tiny"),
     *_of(
         "timm",
-        "mixer_s32_224 deit_tiny_distilled_patch16_224 beit_base_patch16_224 gmlp_s16_224",
+        "mixer_s32_224 deit_tiny_distilled_patch16_224 gmlp_s16_224",
         img_size="32",
     ),
+    *_of("timm", "botnet26t_256 visformer_tiny", pixels=64, img_size="64"),
     *_of(
         "timm", "swin_tiny_patch4_window7_224 xcit_nano_12_p16_224 cait_xxs24_224", pixels=64, img_size="64"
     ),
