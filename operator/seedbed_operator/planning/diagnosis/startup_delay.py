@@ -109,8 +109,11 @@ def slow_pods(context: JobContext) -> tuple[PodView, ...]:
 
 
 def _slow(pods: tuple[PodView, ...], now: datetime) -> tuple[PodView, ...]:
-    pending = (pod for pod in pods if pod.phase == "Pending" and pod.scheduled is not None)
-    return tuple(pod for pod in pending if pod.scheduled and now >= pod.scheduled + EXPECTED_START)
+    return tuple(
+        pod
+        for pod in pods
+        if pod.phase == "Pending" and pod.scheduled is not None and now >= pod.scheduled + EXPECTED_START
+    )
 
 
 def pod_event_requests(
