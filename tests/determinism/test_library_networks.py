@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 
 import pytest
@@ -10,13 +9,9 @@ import pytest
 from determinism.user_tasks import UserOutcome, UserRun, train_network
 from seedbed.arithmetic.arithmetic_config import ParameterGroup
 from support.gloo.worker_group import WorkerGroup, worker_group
-from support.networks.library_networks import EVERY_DAY, TRIED, Network
+from support.networks.library_networks import EVERY_DAY, TRIED, Network, needs
 
-MISSING = [name for name in ("timm", "torchvision") if importlib.util.find_spec(name) is None]
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(bool(MISSING), reason=f"not run: {', '.join(MISSING)} not installed (seedbed[zoo])"),
-]
+pytestmark = [pytest.mark.slow, needs("timm", "torchvision")]
 
 
 @pytest.fixture(scope="module")

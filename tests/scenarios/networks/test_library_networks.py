@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from typing import Any
 
 import pytest
 
 from seedbed.usercode import library_networks
+from support.networks.library_networks import needs
 from support.runs.command_line import Scene
 from support.runs.sweep_commands import Desk
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("torchvision") is None,
-    reason="not run: torchvision not installed (seedbed[zoo])",
-)
+pytestmark = needs("torchvision")
 NETWORK = {"name": "torchvision/mobilenet_v3_small", "args": [{"name": "width_mult", "value": "0.5"}]}
 RESIZED: dict[str, Any] = {"training__augmentation": [{"type": "Resize", "resize": {"size": 16}}]}
 

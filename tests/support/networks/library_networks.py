@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
+
+import pytest
+
+
+def needs(*libraries: str) -> pytest.MarkDecorator:
+    """Skip a test, with the reason, where one of the libraries is not installed."""
+    missing = [name for name in libraries if find_spec(name) is None]
+    return pytest.mark.skipif(
+        bool(missing), reason=f"not run: {', '.join(missing)} not installed (seedbed[zoo])"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,7 @@ from seedbed.usercode import library_networks
 from seedbed.usercode.entrypoint_loader import load_entrypoint
 from seedbed.usercode.library_networks import library_digest, library_of, typed_argument
 from seedbed_api.errors import UserError
-
-MISSING = [name for name in ("timm", "torchvision") if importlib.util.find_spec(name) is None]
-installed = pytest.mark.skipif(
-    bool(MISSING), reason=f"not run: {', '.join(MISSING)} not installed (seedbed[zoo])"
-)
+from support.networks.library_networks import needs
 
 ARGUMENTS = {
     "a fraction": ("0.2", 0.2),
@@ -44,7 +40,7 @@ def test_the_library_of_a_name(source: str | None, library: str | None) -> None:
     assert library_of(source) == library
 
 
-@installed
+@needs("timm", "torchvision")
 @pytest.mark.parametrize(
     ("source", "args"),
     [
@@ -100,7 +96,7 @@ REFUSED = {
 }
 
 
-@installed
+@needs("timm", "torchvision")
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_refused(case: str) -> None:
     source, args, *says = REFUSED[case]
@@ -111,7 +107,7 @@ def test_what_is_refused(case: str) -> None:
     assert "\n" not in caught.value.message
 
 
-@installed
+@needs("timm", "torchvision")
 def test_the_digest_is_of_python_files_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     before = library_digest("torchvision")
     sources, root = library_networks.installed_sources("torchvision")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from seedbed.usercode.code_source import installed_sources
 from seedbed.usercode.source_digest import SourceFiles
-from seedbed.usercode.user_error_messages import model_error, network_error
+from seedbed.usercode.user_error_messages import model_error
 from seedbed_api.errors import UserError
 from seedbed_api.strict_json import parse_json
 
@@ -76,10 +76,10 @@ class LibraryNetwork:
         except (TypeError, ValueError, KeyError, AssertionError) as error:
             line = (str(error).splitlines() or [type(error).__name__])[0][:200]
             fix = f"check spec.model.args against the arguments of {self._source}"
-            raise network_error(self._source, f"cannot be built: {line}", fix) from error
+            raise model_error("name", self._source, f"cannot be built: {line}", fix) from error
         if getattr(network, "aux_logits", False):
             fix = 'add {name: aux_logits, value: "false"} to spec.model.args'
-            raise network_error(self._source, "has auxiliary outputs, which no loss here takes", fix)
+            raise model_error("name", self._source, "has auxiliary outputs, which no loss here takes", fix)
         return network
 
 
@@ -132,4 +132,4 @@ def _require_known(source: str, name: str, known: Iterable[str]) -> None:
     close = [f"{library}/{each}" for each in get_close_matches(name, names, n=3)]
     listing = "torchvision.models.list_models()" if library == "torchvision" else "timm.list_models()"
     fix = f"did you mean {' or '.join(close)}?" if close else f"write one of {listing} as spec.model.name"
-    raise network_error(source, f"{library} has no classification network {name}", fix)
+    raise model_error("name", source, f"{library} has no classification network {name}", fix)

@@ -40,12 +40,12 @@ def model_error(member: str, value: object, problem: str, fix: str) -> UserError
 def network_error(source: str, problem: str, fix: str) -> UserError:
     """Return a ModelError about a network: an entrypoint of user code, or `library/name`.
 
-    A fix of the code becomes the choice of another network where the code is a library's.
+    A fix of the code becomes the choice of another network where the code is a library's; one of the manifest
+    stays.
     """
     if "/" not in source:
         return model_error("entrypoint", source, problem, fix)
-    in_manifest = "spec." in fix or fix.startswith("did you mean")
-    return model_error("name", source, problem, fix if in_manifest else _OTHER_NETWORK)
+    return model_error("name", source, problem, fix if "spec." in fix else _OTHER_NETWORK)
 
 
 @contextmanager
