@@ -4,8 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
-# two lanes (tests/tiers.sh): what computes, and beside it what waits for kubelets and back-offs
-TIERS := test-unit test-scenarios test-matrix test-data test-ray test-gpu + test-kubernetes
+# three lanes (tests/tiers.sh): what waits for kubelets and back-offs, what waits for Ray, and what computes
+TIERS := nice test-unit test-scenarios test-matrix test-data + test-kubernetes + test-ray test-gpu
 UNIT_TESTS ?= not slow and not ray and not s3 and not gpu
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 # a home that cannot be written has no room for a cache
@@ -136,7 +136,7 @@ test-matrix: .venv/.installed ## One digest for all W x L x m x model, in gloo p
 
 .PHONY: test-ray
 test-ray: .venv/.installed ## One digest on real Ray, with kills
-	$(PYTEST) tests/determinism -m "ray and not exhaustive"
+	$(PYTEST) tests/determinism -m "ray and not exhaustive" --durations=0 --durations-min=1
 
 .PHONY: chart
 chart: .venv/.installed ## Lint, render and install the chart with Helm 3 and 4

@@ -11,7 +11,8 @@ from testbed.kube import Json
 from testbed.nodes import Node
 from testbed.testbeds import Testbed
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
+# exhaustive: it takes minutes, since a kubelet counts seldom; what the fields of pods are is tested each time
+pytestmark = [pytest.mark.e2e, pytest.mark.exhaustive, pytest.mark.timeout(2400)]
 
 PROFILES = "/apis/seedbed.dev/v1alpha1/trainingprofiles"
 POOL = {"e2e/disk": "counted"}
