@@ -23,7 +23,7 @@ _COMMANDS = {
     "top": ("seedbed.cli.top", "Show the jobs of a cluster, or the runs of an output store, live."),
     "logs": ("seedbed.cli.logs", "Print the log of a run from its output store."),
     "validate": ("seedbed.cli.validate", "Check manifests and name field, value and fix of every mistake."),
-    "dataset": ("seedbed.cli.dataset", "Build, show, check and export datasets."),
+    "dataset": ("seedbed.cli.dataset", "Build, extend, compare, show, check and export datasets."),
     "verify": ("seedbed.cli.verify", "Recompute a window of a run from its receipt."),
     "sign": ("seedbed.cli.sign", "Sign the receipt of a run with a key of your own."),
     "driver": ("seedbed.cli.pod_programs:driver_command", "Run the driver of one attempt in a pod."),

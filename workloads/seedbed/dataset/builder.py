@@ -27,6 +27,7 @@ from seedbed.dataset.file_format import (
 from seedbed.dataset.image_sources import list_source
 from seedbed.dataset.ingest_engine import IngestEngine, LocalIngestEngine
 from seedbed.dataset.ingest_passes import METADATA_SCHEMA, IngestJob, WrittenShard
+from seedbed.dataset.lineage import addition_of, publish_extension
 from seedbed.dataset.manifest_reader import version_path
 from seedbed.dataset.reader import Dataset, open_dataset
 from seedbed.dataset.shard_planning import plan_shards
@@ -55,6 +56,8 @@ class BuildOptions:
     top_folders: str = "auto"
     """`classes`, `splits`, or `auto`: decided by their names, an error where these are ambiguous."""
     append: bool = False
+    new_classes: str = "add"
+    """What to do with classes that the extended dataset lacks: `add` them after the others, or `refuse`."""
     shard_bytes: int = 64 * MIB
     batch_bytes: int = 2 * MIB
     parallelism: int = 2
@@ -84,7 +87,7 @@ def build_dataset(
     job = IngestJob(
         source=source,
         dest=dest,
-        classes=_classes(listing, existing if options.append else None),
+        classes=_classes(listing, existing if options.append else None, options.new_classes),
         recipe=recipe,
         batch_bytes=options.batch_bytes,
         threads=max(1, min(32, options.parallelism)),
@@ -234,7 +237,9 @@ class _Build:
         dest.put(version_path(manifest.digest), data)
         dest.put(REPORT, report.dump())
         if self.base is not None:
-            dest.put(MANIFEST, data)
+            source = self.job.source.url
+            addition = addition_of(self.base.manifest, manifest, report=report, source=source)
+            publish_extension(dest, manifest, addition)
         elif not dest.create(MANIFEST, data) and not holds(dest, MANIFEST, data):
             fix = "choose another DEST"
             raise UserError("DatasetExists", refusal("DEST", dest.url, "another build finished first", fix))
@@ -299,10 +304,15 @@ def _require_extendable(existing: Dataset | None, recipe: BuildRecipe, options: 
         raise UserError("DatasetExists", refusal("--append", True, problem, fix))
 
 
-def _classes(listing: SourceListing, base: Dataset | None) -> tuple[str, ...]:
+def _classes(listing: SourceListing, base: Dataset | None, new_classes: str) -> tuple[str, ...]:
     """Return the class names in label order; those of an extended dataset keep their labels."""
     old = () if base is None else base.classes
-    return (*old, *(name for name in listing.classes() if name not in old))
+    new = [name for name in listing.classes() if name not in old]
+    if new and base is not None and new_classes == "refuse":
+        problem = f"the dataset has no class {', '.join(map(repr, new[:3]))}"
+        fix = f"correct the name, or add it with --new-classes add; the classes are {', '.join(old[:20])}"
+        raise UserError("UnknownClass", refusal("SOURCE", new[0], problem, fix))
+    return (*old, *new)
 
 
 def _require_trainable(deduplicator: Deduplicator, classes: tuple[str, ...], source: str) -> None:

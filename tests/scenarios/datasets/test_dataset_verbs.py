@@ -1,0 +1,101 @@
+"""A dataset grows, is tagged, compared and looked at by the commands that a user types."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from support.datasets.image_files import png, two_classes, write_files
+from support.runs.command_line import Typed, typed
+
+
+class Desk:
+    """A folder with a dataset, and the command line."""
+
+    def __init__(self, folder: Path, capture: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self._capture = capture
+        self.source = two_classes(folder / "source")
+        assert self.type("build", self.source, self.data, "--parallelism", 1).exit_code == 0
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def type(self, *words: object) -> Typed:
+        """Type `seedbed dataset …`."""
+        return typed(self._capture, "dataset", *words)
+
+    def json(self, *words: object) -> dict:
+        return json.loads(self.type(*words, "-o", "json").stdout)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Desk:
+    return Desk(tmp_path, capsys)
+
+
+def test_a_dataset_grows_and_its_versions_are_named_and_compared(desk: Desk) -> None:
+    assert desk.type("tag", desk.data, "v1").stdout.startswith("set: v1: sha256:")
+    more = two_classes(desk.folder / "more", per_class=4, first_seed=500)
+    added = desk.json("add", more, desk.data)
+    assert (added["outcome"], sum(added["addition"]["added"].values())) == ("extended", 8)
+    assert added["addition"]["source"] == more.as_uri()
+
+    again = desk.json("add", more, desk.data)
+    assert (again["outcome"], again["digest"], again["addition"]) == ("already there", added["digest"], None)
+    newest, first = desk.json("versions", desk.data)
+    assert (newest["parent"], first["tags"]) == (first["digest"], ["v1"])
+
+    compared = desk.type("diff", f"{desk.data}@v1", desk.data)
+    assert (compared.exit_code, "added: 8 (in B alone)" in compared.stdout) == (2, True)
+    document = desk.json("diff", desk.data, first["digest"][:20])
+    assert (document["rows"]["removed"], document["rows"]["same"]) == (8, 40)
+    assert desk.type("diff", desk.data, desk.data).exit_code == 0
+    assert desk.json("show", f"{desk.data}@v1")["digest"] == first["digest"]
+    assert desk.type("check", f"{desk.data}@v1").exit_code == 0
+
+
+REFUSED = {
+    "diff {data} {data}@v9": "UnknownTag",
+    "diff {data} {data}@sha256:12": "InvalidOption",
+    "diff {data} sha256:000000": "DatasetChanged",
+    "diff {data} {folder}/nothing": "InvalidDataset",
+    "add {folder}/source {folder}/nothing": "InvalidDataset",
+    "add {folder}/nothing {data}": "NoImages",
+    "tag {data} a/b": "InvalidOption",
+    "tag {folder}/nothing v1": "InvalidDataset",
+    "tag {folder}/nothing": "InvalidDataset",
+    "tag {data} --move": "InvalidOption",
+    "tag {data} v9 --delete": "UnknownTag",
+    "versions {folder}/nothing": "InvalidDataset",
+}
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_a_mistake_is_one_line(desk: Desk, line: str) -> None:
+    done = desk.type(*(word.format(data=desk.data, folder=desk.folder) for word in line.split()))
+    assert done.exit_code == 2, done
+    (error,) = done.stderr.splitlines()
+    assert error.startswith(f"error: {REFUSED[line]}: "), error
+    assert "; " in error, "it has a fix"
+
+
+def test_an_older_version_of_the_schema_is_refused(desk: Desk) -> None:
+    copy = Path(shutil.copytree(desk.data, desk.folder / "copy"))
+    document = json.loads((copy / "manifest.json").read_bytes()) | {"schema_version": 7}
+    (copy / "manifest.json").write_text(json.dumps(document))
+    done = desk.type("diff", desk.data, copy)
+    assert (done.exit_code, "schema_version" in done.stderr) == (2, True)
+
+
+def test_a_terminal_is_not_controlled_by_names(desk: Desk) -> None:
+    evil = write_files(desk.folder / "evil", {"x\x1b[31m\x07y/1.png": png(1), "x\x1b[31m\x07y/2.png": png(2)})
+    for words in (("add", evil, desk.data), ("versions", desk.data), ("diff", f"{desk.data}@v1", desk.data)):
+        if words[0] == "add":
+            desk.type("tag", desk.data, "v1")
+        done = desk.type(*words)
+        assert not {"\x1b", "\x07"} & {*done.stdout, *done.stderr}, words

@@ -1,0 +1,46 @@
+"""What `seedbed dataset build` and `add` print of their results."""
+
+from __future__ import annotations
+
+import json
+
+from rich.filesize import decimal
+
+from seedbed.cli.standard_streams import echo
+from seedbed.dataset.build_report import BuildReport
+from seedbed.dataset.builder import BuildResult
+from seedbed.dataset.file_format import SPLITS
+from seedbed.storage import printable_url
+from seedbed_api.printable_text import on_one_line
+
+LINES_SHOWN = 50
+
+
+def print_refused(report: BuildReport, output: str) -> None:
+    """List refused files on stderr, or all of the report as JSON."""
+    if output == "json":
+        echo(json.dumps({"outcome": "refused", "report": report.document()}, indent=1))
+        return
+    files = report.refused.document()["files"]
+    for file in files[:LINES_SHOWN]:
+        echo(on_one_line(f"refused: {file['path']}: {file['kind']}: {file['detail']}"), err=True)
+    if len(files) > LINES_SHOWN:
+        echo(f"… and {report.refused.counts.total() - LINES_SHOWN} more (-o json lists them)", err=True)
+
+
+def print_result(result: BuildResult, dest: str) -> None:
+    """Print outcome, rows, findings and digest of a build."""
+    manifest, report = result.manifest, result.report
+    size = sum(shard.bytes for shard in manifest.shards)
+    rows = f"{manifest.total} images, {len(manifest.classes)} classes, {decimal(size)}"
+    echo(f"{result.outcome}: {on_one_line(printable_url(dest))}: {rows}")
+    for split in SPLITS:
+        echo(f"  {split}: {manifest.rows(split)}")
+    for name, findings in (
+        ("refused", report.refused),
+        ("duplicates", report.duplicates),
+        ("notes", report.notes),
+    ):
+        for kind, count in sorted(findings.counts.items()):
+            echo(f"  {name}: {kind}: {count} (see report.json)")
+    echo(f"digest {manifest.digest}")
