@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from support.datasets.image_files import png, two_classes, write_files
 from support.runs.command_line import Typed, typed
@@ -72,6 +73,13 @@ REFUSED = {
     "tag {data} --move": "InvalidOption",
     "tag {data} v9 --delete": "UnknownTag",
     "versions {folder}/nothing": "InvalidDataset",
+    "stats {folder}/nothing": "InvalidDataset",
+    "stats {data}@v9": "UnknownTag",
+    "stats {data} --distance 8": "InvalidUsage",
+    "sample {data} {folder}/source": "OutputExists",
+    "sample {data} {folder}/out --class bird": "UnknownClass",
+    "sample {data} {folder}/out --split dev": "InvalidUsage",
+    "sample {data} {folder}/out -n 0": "InvalidUsage",
 }
 
 
@@ -94,8 +102,47 @@ def test_an_older_version_of_the_schema_is_refused(desk: Desk) -> None:
 
 def test_a_terminal_is_not_controlled_by_names(desk: Desk) -> None:
     evil = write_files(desk.folder / "evil", {"x\x1b[31m\x07y/1.png": png(1), "x\x1b[31m\x07y/2.png": png(2)})
-    for words in (("add", evil, desk.data), ("versions", desk.data), ("diff", f"{desk.data}@v1", desk.data)):
+    for words in (
+        ("add", evil, desk.data),
+        ("versions", desk.data),
+        ("diff", f"{desk.data}@v1", desk.data),
+        ("stats", desk.data),
+        ("sample", desk.data, desk.folder / "out", "--class", "x\x1b[31m\x07y"),
+        ("sample", desk.data, desk.folder / "out2", "--class", "z\x1b[31m\x07y"),
+    ):
         if words[0] == "add":
             desk.type("tag", desk.data, "v1")
         done = desk.type(*words)
         assert not {"\x1b", "\x07"} & {*done.stdout, *done.stderr}, words
+
+
+def test_statistics_name_leakage_and_can_fail_by_it(desk: Desk) -> None:
+    assert desk.type("stats", desk.data, "--fail-on-leakage").exit_code == 0
+    picture = Image.open(desk.source / "cat/0.png")
+    copies = desk.folder / "copies"
+    for split, kind in (("train", "bmp"), ("test", "tiff")):
+        for name in ("cat", "dog"):
+            (copies / split / name).mkdir(parents=True, exist_ok=True)
+            picture.rotate(90 if name == "dog" else 0).save(copies / split / name / f"copy.{kind}")
+    assert desk.type("add", copies, desk.data).exit_code == 0
+    done = desk.type("stats", desk.data, "--fail-on-leakage")
+    assert (done.exit_code, done.stderr.split(": ")[1]) == (2, "Leakage")
+    assert "leakage: " in done.stdout
+    document = desk.json("stats", desk.data, "--limit", 1)
+    assert document["sameBytes"]["groups"] >= 1
+    assert len(document["sameBytes"]["listed"]) == 1
+    assert document["digest"] == desk.json("show", desk.data)["digest"]
+
+
+def test_a_sample_is_a_folder_or_a_sheet_and_equal_for_equal_seeds(desk: Desk) -> None:
+    for name in ("one", "two"):
+        done = desk.type("sample", desk.data, desk.folder / name, "--seed", 7, "-n", 5, "--split", "train")
+        assert "sampled 5 of 40 rows" in done.stdout
+    files = [
+        sorted(p.relative_to(desk.folder / n) for p in (desk.folder / n).rglob("*")) for n in ("one", "two")
+    ]
+    assert files[0] == files[1]
+    for sheet, start in (("a.html", b"<!doctype html>"), ("a.png", b"\x89PNG")):
+        assert desk.type("sample", desk.data, desk.folder / sheet).exit_code == 0
+        assert (desk.folder / sheet).read_bytes().startswith(start)
+        assert desk.type("sample", desk.data, desk.folder / sheet).exit_code == 2

@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.filesize import decimal
-from rich.table import Column, Table
-from rich.text import Text
 
 from seedbed.cli.dataset_add import add
 from seedbed.cli.dataset_diff import diff
@@ -23,7 +20,9 @@ from seedbed.cli.dataset_options import (
     secret_option,
     source_options,
 )
-from seedbed.cli.dataset_printing import print_refused, print_result
+from seedbed.cli.dataset_printing import print_classes, print_refused, print_result
+from seedbed.cli.dataset_sample import sample
+from seedbed.cli.dataset_stats import stats
 from seedbed.cli.dataset_versions import tag, versions
 from seedbed.cli.standard_streams import echo
 from seedbed.dataset import Dataset, Manifest
@@ -38,7 +37,6 @@ from seedbed_api.errors import UserError
 from seedbed_api.printable_text import on_one_line
 
 _LINES_SHOWN = 50
-_LEAST_WIDTH, _WIDTH_OF_FILES = 60, 120
 
 
 @click.group(name="dataset")
@@ -46,7 +44,7 @@ def command() -> None:
     """Build, extend, compare, show, check and export datasets."""
 
 
-for _subcommand in (add, diff, versions, tag):
+for _subcommand in (add, diff, sample, stats, versions, tag):
     command.add_command(_subcommand)
 
 
@@ -166,14 +164,7 @@ def _require_whole(dataset: Dataset, problems: list[str], *, listed: bool) -> No
 
 
 def _print_table(manifest: Manifest) -> None:
-    console = Console(highlight=False)
-    table = Table(Column("class", overflow="fold"), *SPLITS)
-    for label, name in enumerate(manifest.classes):
-        table.add_row(Text(on_one_line(name)), *(str(manifest.counts[split][label]) for split in SPLITS))
-    table.add_section()
-    table.add_row("all", *(str(manifest.rows(split)) for split in SPLITS))
-    width = max(console.width, _LEAST_WIDTH) if console.is_terminal else _WIDTH_OF_FILES
-    Console(width=width, highlight=False).print(table)
+    print_classes(manifest)
     size = sum(shard.bytes for shard in manifest.shards)
     version = f"version {manifest.version}" + (f" of {manifest.parent}" if manifest.parent else "")
     echo(manifest.digest)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 
+from rich.console import Console
 from rich.filesize import decimal
+from rich.table import Column, Table
+from rich.text import Text
 
 from seedbed.cli.standard_streams import echo
+from seedbed.dataset import Manifest
 from seedbed.dataset.build_report import BuildReport
 from seedbed.dataset.builder import BuildResult
 from seedbed.dataset.file_format import SPLITS
@@ -14,6 +18,7 @@ from seedbed.storage import printable_url
 from seedbed_api.printable_text import on_one_line
 
 LINES_SHOWN = 50
+_LEAST_WIDTH, _WIDTH_OF_FILES = 60, 120
 
 
 def print_refused(report: BuildReport, output: str) -> None:
@@ -44,3 +49,15 @@ def print_result(result: BuildResult, dest: str) -> None:
         for kind, count in sorted(findings.counts.items()):
             echo(f"  {name}: {kind}: {count} (see report.json)")
     echo(f"digest {manifest.digest}")
+
+
+def print_classes(manifest: Manifest) -> None:
+    """Print the rows of each class and split as a table."""
+    console = Console(highlight=False)
+    table = Table(Column("class", overflow="fold"), *SPLITS)
+    for label, name in enumerate(manifest.classes):
+        table.add_row(Text(on_one_line(name)), *(str(manifest.counts[split][label]) for split in SPLITS))
+    table.add_section()
+    table.add_row("all", *(str(manifest.rows(split)) for split in SPLITS))
+    width = max(console.width, _LEAST_WIDTH) if console.is_terminal else _WIDTH_OF_FILES
+    Console(width=width, highlight=False).print(table)
