@@ -43,6 +43,8 @@ class ConditionType(StrEnum):
     """True if nothing happens until a person changes the job, its profile, or the cluster."""
     SIGNED = "Signed"
     """True when the operator has signed the digest of the receipt, or of a sweep's record."""
+    SIGNATURE_STORED = "SignatureStored"
+    """True when the operator's signature is stored beside the receipt, where `seedbed verify` finds it."""
     REPRODUCED = "Reproduced"
     """True when a pod has recomputed the run from its receipt, bit by bit; see seedbed.dev/verify."""
 
@@ -67,6 +69,19 @@ class SignedReason(StrEnum):
     """The job found the run in the output store, so the operator cannot say which job made it."""
     NO_RECEIPT = "NoReceipt"
     """The driver reported no receipt, or no identity of the run."""
+
+
+class SignatureStoredReason(StrEnum):
+    """Whether the operator's signature is beside the receipt, or a reason of Running that delays its pod."""
+
+    STORED = "Stored"
+    """It is in `signatures/` beside the receipt."""
+    STORING = "Storing"
+    """A pod stores it."""
+    REFUSED = "Refused"
+    """The receipt is not that of the job, or the store takes no signature; the message says what to do."""
+    NOT_STORED = "NotStored"
+    """No pod could store it; `seedbed sign --envelope` does, with the envelope in the status."""
 
 
 class ReproducedReason(StrEnum):

@@ -244,8 +244,8 @@ class LifecycleStatus(StatusBlock):
     last_failure: Failure | None = None
     """The last failed attempt."""
     conditions: Conditions = ()
-    """Complete, Failed, Suspended, Running, Reconciling, Stalled, Signed, Reproduced. Reason and message of
-    Running say what the job does or waits for."""
+    """Complete, Failed, Suspended, Running, Reconciling, Stalled, Signed, SignatureStored, Reproduced. Reason
+    and message of Running say what the job does or waits for."""
 
     def condition(self, kind: str) -> Condition | None:
         """Return a condition of either status; None if it was never written."""

@@ -63,6 +63,12 @@ _OPTIONS: Final = (
         help="File with the private key in PEM that signs receipts; not signed when left out.",
     ),
     click.option(
+        "--store-signatures/--no-store-signatures",
+        default=True,
+        show_default=True,
+        help="Store each signature beside its receipt, by a small pod at the end of the job.",
+    ),
+    click.option(
         "--log-format",
         type=click.Choice(["json", "text"]),
         default=lambda: "text" if sys.stderr.isatty() else "json",

@@ -121,17 +121,14 @@ class Scene:
 
     def run(self, *names: str) -> None:
         for name in names:
-            container = "driver" if name.endswith("driver") else "worker"
-            state = {"running": {"startedAt": _now()}}
-            self._tell(
-                name, phase="Running", podIP="127.0.0.1", containerStatuses=[_container(container, state)]
-            )
+            box = _container(_role(name), {"running": {"startedAt": _now()}})
+            self._tell(name, phase="Running", podIP="127.0.0.1", containerStatuses=[box])
 
     def end(self, name: str, code: int, message: str) -> None:
         state = {"exitCode": code, "reason": "Error" if code else "Completed", "message": message}
         state |= {"startedAt": _now(), "finishedAt": _now()}
         phase = "Failed" if code else "Succeeded"
-        self._tell(name, phase=phase, containerStatuses=[_container("driver", {"terminated": state})])
+        self._tell(name, phase=phase, containerStatuses=[_container(_role(name), {"terminated": state})])
 
     def _tell(self, name: str, **status: Any) -> None:
         self.kube.patch(self.path("pods", f"{name}/status"), {"status": status}, kind="strategic")
@@ -146,6 +143,11 @@ class Scene:
             seconds=seconds,
             what=condition,
         )
+
+
+def _role(pod: str) -> str:
+    """Return the role in the name of a pod, which its container has as name."""
+    return next((role for role in ("driver", "signature-uploader") if pod.endswith(role)), "worker")
 
 
 def _container(name: str, state: Json) -> Json:

@@ -12,6 +12,7 @@ from cluster.operator_process import Process, Scene
 from seedbed_api.attestations.dsse_envelope import parse_envelope
 from seedbed_api.attestations.receipt_attestation import ClusterRun, parse_attestation
 from seedbed_api.attestations.signing_keys import load_signing_key
+from seedbed_api.pod_contract.signature_messages import SignatureUploadOutcome
 from support.operator.builders import RUN, an_outcome
 from support.signing import private_pem
 from testbed.control_plane import ControlPlane
@@ -20,7 +21,13 @@ from testbed.kube import Json
 pytestmark = pytest.mark.cluster
 
 ALL = ("seedlings-1-driver", "seedlings-1-worker-0", "seedlings-1-worker-1")
+UPLOADER = "seedlings-1-signature-uploader"
 RECEIPT = "sha256:" + "9" * 64
+
+
+def container_of(pod: Json) -> Json:
+    (box,) = pod["spec"]["containers"]
+    return box
 
 
 def signed(job: Json) -> Json:
@@ -51,11 +58,20 @@ def test_the_operator_signs_what_its_driver_reported_and_a_restart_changes_nothi
     found = attestation.predicate.job
     assert (found.namespace, found.name, found.uid) == (scene.namespace, "seedlings", job["metadata"]["uid"])
     assert (signed(job)["status"], signed(job)["message"]) == ("True", f"by key {key.key_id}")
+    uploader = scene.wait_for_pods(UPLOADER)
+    told = {each["name"]: each.get("value") for each in container_of(scene.pods()[UPLOADER])["env"]}
+    assert told["SEEDBED_SIGNATURE"] == job["status"]["receipt"]["signature"]
     assert running.end() == 0
     again = operator(control_plane.kubeconfig, f"--signing-key={file}")
     again.wait_to_say("first relist")
     same = scene.wait_for("Complete")
     assert same["status"]["receipt"] == job["status"]["receipt"], "a job is signed once"
+    assert scene.wait_for_pods(UPLOADER) == uploader, "its pod is created once"
+    outcome = SignatureUploadOutcome(result="Stored", message="beside it", receipt_digest=RECEIPT)
+    scene.end(UPLOADER, 0, outcome.encode().decode())
+    same = scene.wait_for("SignatureStored")
+    assert same["status"]["receipt"] == job["status"]["receipt"]
+    scene.wait_for_pods()
     secret = file.read_text().splitlines()[1]
     assert secret not in json.dumps(same)
     assert not running.says(secret)

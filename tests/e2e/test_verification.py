@@ -1,14 +1,24 @@
-"""The annotation seedbed.dev/verify on real pods: a complete job is recomputed, and a change of what it stored is found."""
+"""A complete job on real pods: its signature is stored, it is recomputed, and a change of what it stored is found."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from e2e.jobs import PATIENCE_SECONDS, Job, Jobs, condition
+from e2e.chart_release import NAMESPACE, Release
+from e2e.jobs import PATIENCE_SECONDS, Job, Jobs, condition, holds
 from e2e.kubectl_output import left_of
+from seedbed.receipts import read_receipt
+from seedbed.receipts.signature_store import envelope_path
+from seedbed.receipts.signatures import Signed, signature_status
+from seedbed_api.attestations.dsse_envelope import parse_envelope
+from seedbed_api.attestations.signature_policy import parse_policy
+from seedbed_api.attestations.signing_keys import SigningKey, load_signing_key
 from support.eventually import eventually
+from support.signing import a_policy, private_pem
 from testbed.kube import Json
 from testbed.testbeds import Testbed
 
@@ -17,10 +27,25 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 SETTLED = ("True", "False")
 
 
-def test_a_complete_job_is_reproduced_until_its_model_is_exchanged(testbed: Testbed, jobs: Jobs) -> None:
+@pytest.fixture
+def signing(release: Release, testbed: Testbed) -> Iterator[SigningKey]:
+    """Let the operator sign, as docs/operations.md tells."""
+    pem, before = private_pem(), release.values
+    metadata = {"name": "seedbed-signing", "namespace": NAMESPACE}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
+    testbed.kube.apply({**secret, "stringData": {"signing.key": pem.decode()}}, namespace=NAMESPACE)
+    release.upgrade({**before, "signing": {"existingSecret": metadata["name"]}})
+    yield load_signing_key(pem, shown="key")
+    release.upgrade(before)
+
+
+def test_a_complete_job_is_signed_and_reproduced_until_its_model_is_exchanged(
+    testbed: Testbed, jobs: Jobs, signing: SigningKey
+) -> None:
     with testbed.network_policies():
         job = jobs.apply(workers=(1, 1), every=100)
         trained = job.await_complete()
+        check_the_signature_is_beside_the_receipt(job, signing)
         found = verified(job, "first")
         assert condition(found, "Reproduced") == "True:Reproduced", said(found)
         assert trained["receipt"]["digest"] in said(found)
@@ -38,6 +63,18 @@ def test_a_complete_job_is_reproduced_until_its_model_is_exchanged(testbed: Test
 
         model.write_bytes(kept)
         check_a_deletion_takes_the_verifier_along(jobs, job)
+
+
+def check_the_signature_is_beside_the_receipt(job: Job, key: SigningKey) -> None:
+    """A pod has stored it, and nobody else did anything."""
+    status = job.wait_for(lambda seen: holds(seen, "SignatureStored"), what="SignatureStored")
+    folder = model_of(job).parent.parent
+    envelope = (folder / envelope_path(key.public.key_id)).read_bytes()
+    assert envelope.decode() == status["receipt"]["signature"]
+    assert parse_envelope(envelope).signed_by([key.public]) == (key.public,)
+    policy = parse_policy(a_policy(("cluster", key)), shown="policy")
+    found = signature_status(read_receipt(folder).data, [envelope], policy, now=datetime.now(UTC))
+    assert isinstance(found, Signed), found
 
 
 def check_a_deletion_takes_the_verifier_along(jobs: Jobs, job: Job) -> None:

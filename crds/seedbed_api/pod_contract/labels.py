@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
-Role: TypeAlias = Literal["driver", "worker", "verifier"]
+Role: TypeAlias = Literal["driver", "worker", "verifier", "signature-uploader"]
 """Role of a pod: value of its label, name of its container, and the command that it runs."""
 
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"

@@ -183,16 +183,29 @@ class WorkerEnvironment(PodEnvironment):
     ranks: Number = Field(default=1, ge=1, alias=env_vars.RANKS)
 
 
-class VerifierEnvironment(PodEnvironment):
-    """The environment of a pod that recomputes a complete run from its receipt."""
+class ReceiptEnvironment(PodEnvironment):
+    """The environment of a pod about the receipt of a complete run; it has no token of the job."""
 
-    role: Literal["verifier"] = Field(alias=env_vars.ROLE)
     ray_mode: Literal["head"] = Field(default="head", alias=env_vars.RAY_MODE)
     """It starts no Ray."""
     expected_run_id: Digest = Field(alias=env_vars.EXPECTED_RUN_ID)
     """The run of the job; its receipt is below the job's own output."""
     receipt_digest: Digest = Field(alias=env_vars.RECEIPT_DIGEST)
     """Digest that the driver reported; the receipt must have it."""
+
+
+class VerifierEnvironment(ReceiptEnvironment):
+    """The environment of a pod that recomputes a complete run from its receipt."""
+
+    role: Literal["verifier"] = Field(alias=env_vars.ROLE)
+
+
+class SignatureUploaderEnvironment(ReceiptEnvironment):
+    """The environment of a pod that stores the operator's signature beside the receipt."""
+
+    role: Literal["signature-uploader"] = Field(alias=env_vars.ROLE)
+    signature: str = Field(alias=env_vars.SIGNATURE)
+    """The envelope in the status of the job."""
 
 
 class PodIdentity(EnvironmentModel):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from seedbed_api.run_identity import NOTHING_EXPECTED, ExpectedIdentity
+from seedbed_api.trainingjob_status import ObjectStatus
 from seedbed_operator.job_observation import JobView, ProfileView
 from seedbed_operator.plan import Create
 
@@ -44,6 +45,11 @@ class Backend(Protocol):
         self, job: JobView, profile: ProfileView, attempt: DesiredAttempt, receipt_digest: str
     ) -> tuple[Create, ...]:
         """Return the pod that verifies a receipt, after what it needs; its number is that of the attempt."""
+
+    def signature_upload(
+        self, job: JobView, profile: ProfileView, attempt: DesiredAttempt, receipt: ObjectStatus
+    ) -> tuple[Create, ...]:
+        """Return the pod that stores the signature of a receipt, after what it needs, numbered likewise."""
 
 
 Backends: TypeAlias = Mapping[str, Backend]

@@ -38,6 +38,11 @@ def verifier_name(job: JobView, number: int) -> str:
     return f"{_stem(job, number)}-verifier"
 
 
+def signature_uploader_name(job: JobView, number: int) -> str:
+    """Return the name of the pod that stores the signature of a receipt, in its nth try."""
+    return f"{_stem(job, number)}-signature-uploader"
+
+
 def service_name(job: JobView, attempt: int) -> str:
     """Return the name of the headless Service under which an attempt's workers find the Ray head."""
     return f"{_stem(job, attempt)}-head"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from seedbed_api.job_kinds import MODELS, Job
 from seedbed_api.object_metadata import ObjectMeta
@@ -12,10 +12,13 @@ from seedbed_api.pod_contract.pod_environment import (
     DriverEnvironment,
     GpuExchange,
     PodEnvironment,
+    ReceiptEnvironment,
+    SignatureUploaderEnvironment,
     VerifierEnvironment,
     WorkerEnvironment,
 )
 from seedbed_api.pod_template import EnvVar
+from seedbed_api.trainingjob_status import ObjectStatus
 from seedbed_operator.backends.backend_interface import DesiredAttempt
 from seedbed_operator.backends.child_metadata import API_VERSION, token_name
 from seedbed_operator.backends.effective_profile import EffectiveProfile
@@ -23,6 +26,7 @@ from seedbed_operator.backends.pod_volumes import cache_bytes
 from seedbed_operator.job_observation import JobView
 
 Variable = dict[str, Any]
+_NO_CACHE: Final[dict[str, Any]] = {"cache_folder": None, "cache_bytes": None}
 
 
 def driver_environment(
@@ -62,7 +66,20 @@ def verifier_environment(
     return VerifierEnvironment(
         role="verifier",
         receipt_digest=receipt_digest,
-        **{**_of_every_pod(job, effective, attempt), "cache_folder": None, "cache_bytes": None},
+        **{**_of_every_pod(job, effective, attempt), **_NO_CACHE},
+    )
+
+
+def signature_uploader_environment(
+    job: JobView, effective: EffectiveProfile, attempt: DesiredAttempt, receipt: ObjectStatus
+) -> SignatureUploaderEnvironment:
+    """Return the environment of a pod that stores the signature of a receipt."""
+    assert receipt.signature is not None, "only a signature that is there is stored"
+    return SignatureUploaderEnvironment(
+        role="signature-uploader",
+        receipt_digest=receipt.digest,
+        signature=receipt.signature,
+        **{**_of_every_pod(job, effective, attempt), **_NO_CACHE, "signature_policy": None},
     )
 
 
@@ -101,7 +118,7 @@ def container_variables(
         *_of_the_pod(),
         *_literals(environment.to_env()),
     ]
-    return own if isinstance(environment, VerifierEnvironment) else [*own, _token(job)]
+    return own if isinstance(environment, ReceiptEnvironment) else [*own, _token(job)]
 
 
 def _literals(values: Mapping[str, str]) -> Iterator[Variable]:

@@ -13,6 +13,8 @@ from seedbed_operator.backends.pod_env import Variable
 from seedbed_operator.backends.pod_volumes import Mount, disk_limit, mounts_of
 
 USER = 1000
+_WITH_GPUS = ("worker", "verifier")
+"""Roles that compute."""
 _LOST_NODE_SECONDS = 10
 """How long a pod stays on a node that does not answer; Kubernetes' default is five minutes."""
 _CONTAINER_SECURITY = {
@@ -43,7 +45,7 @@ def container(
     ranks: int = 1,
 ) -> dict[str, Any]:
     """Return the only container of a pod that holds `ranks` ranks."""
-    requested = _resources(effective, resources, ranks, _gpus(effective, ranks) if role != "driver" else {})
+    requested = _resources(effective, resources, ranks, _gpus(effective, ranks) if role in _WITH_GPUS else {})
     return {
         "name": role,
         "image": image,

@@ -15,6 +15,7 @@ from seedbed_api.pod_contract.driver_endpoint import (
 )
 from seedbed_api.pod_contract.labels import Role
 from seedbed_api.pod_contract.pod_environment import GpuExchange
+from seedbed_api.trainingjob_status import ObjectStatus
 from seedbed_operator.backends.backend_interface import Backends, DesiredAttempt
 from seedbed_operator.backends.child_metadata import (
     attempt_labels,
@@ -35,6 +36,7 @@ from seedbed_operator.backends.network_policy import NetworkRules, network_polic
 from seedbed_operator.backends.owner_key import owner_key_secret
 from seedbed_operator.backends.pod_env import container_variables, driver_environment, worker_environment
 from seedbed_operator.backends.pod_spec import container, pod_spec, worker_placement
+from seedbed_operator.backends.signature_uploader_pod import signature_uploader_pod
 from seedbed_operator.backends.spec_hash import driver_annotations
 from seedbed_operator.backends.verifier_pod import verifier_pod
 from seedbed_operator.job_observation import JobView, ProfileView
@@ -91,6 +93,16 @@ class PodsBackend:
         return (
             *self._before_pods(job, effective, may_be_gone=True),
             verifier_pod(job, effective, attempt, receipt_digest),
+        )
+
+    def signature_upload(
+        self, job: JobView, profile: ProfileView, attempt: DesiredAttempt, receipt: ObjectStatus
+    ) -> tuple[Create, ...]:
+        """Return the uploader after key and NetworkPolicy, as for a verification."""
+        effective = effective_profile(job, profile)
+        return (
+            *self._before_pods(job, effective, may_be_gone=True),
+            signature_uploader_pod(job, effective, attempt, receipt),
         )
 
     def _before_pods(

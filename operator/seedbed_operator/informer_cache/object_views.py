@@ -242,7 +242,7 @@ def pod_view(raw: RawObject) -> PodView | None:
     )
 
 
-_ROLES: Final = ("driver", "worker", "verifier")
+_ROLES: Final = ("driver", "worker", "verifier", "signature-uploader")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_GRACE: Final = 31_536_000
 

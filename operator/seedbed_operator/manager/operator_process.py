@@ -131,7 +131,7 @@ async def _build(settings: Settings, opened: AsyncExitStack) -> Operator:
         executor=PlanExecutor(cluster, cache),
         status_writer=StatusWriter(cluster, cache, settings.identity, written),
         clock=now,
-        signer=ReceiptSigner(settings.signing_key),
+        signer=ReceiptSigner(settings.signing_key, stores=settings.store_signatures),
         has_new_jobs=lambda: queue.has_new_jobs,
     )
     workqueue = Workqueue(

@@ -37,6 +37,8 @@ class Settings:
     kubeconfig: str | None = None
     signing_key: Path | None = None
     """File with the private key that signs receipts; None: they are not signed."""
+    store_signatures: bool = True
+    """Whether a pod stores each signature beside its receipt."""
     log_format: Literal["json", "text"] = "text"
     network_policy: str = DEFAULT
     """Which NetworkPolicy each job gets: default, none, or its rules as JSON."""

@@ -32,7 +32,7 @@ _ENDS = (
 def events_between(before: LifecycleStatus, after: LifecycleStatus) -> tuple[JobEvent, ...]:
     """Return the Events for a change of status."""
     ends = tuple(_end_events(before, after))
-    return ends or tuple(_running_events(before, after))
+    return (ends or tuple(_running_events(before, after))) + tuple(_signature_events(before, after))
 
 
 def _end_events(before: LifecycleStatus, after: LifecycleStatus) -> Iterator[JobEvent]:
@@ -45,6 +45,14 @@ def _end_events(before: LifecycleStatus, after: LifecycleStatus) -> Iterator[Job
                 message=new.message or new.reason,
                 action=action,
             )
+
+
+def _signature_events(before: LifecycleStatus, after: LifecycleStatus) -> Iterator[JobEvent]:
+    old, new = (each.condition(ConditionType.SIGNATURE_STORED) for each in (before, after))
+    if new is not None and new.status == "False" and (old is None or old.status != "False"):
+        yield JobEvent(
+            type="Warning", reason="SignatureNotStored", message=new.message or new.reason, action="Sign"
+        )
 
 
 def _running_events(before: LifecycleStatus, after: LifecycleStatus) -> Iterator[JobEvent]:

@@ -15,17 +15,18 @@ from seedbed_api.pod_contract.verifier_messages import VerificationOutcome, pars
 from seedbed_api.trainingjob_status import TrainingJobStatus, VerificationStatus
 from seedbed_operator.backends.child_metadata import verifier_name
 from seedbed_operator.job_observation import PodView
-from seedbed_operator.plan import Delete, EvidenceRequest, PlanBuilder
+from seedbed_operator.plan import EvidenceRequest, PlanBuilder
 from seedbed_operator.planning.diagnosis import Diagnosis
-from seedbed_operator.planning.diagnosis.profile_problems import (
-    diagnose_namespace,
-    diagnose_profile,
-    lacks_namespace_labels,
-)
+from seedbed_operator.planning.diagnosis.profile_problems import lacks_namespace_labels
 from seedbed_operator.planning.diagnosis.startup_delay import diagnose_pod, pod_event_requests
 from seedbed_operator.planning.job_context import JobContext
 from seedbed_operator.planning.pod_state import has_ended_or_is_lost
-from seedbed_operator.planning.start_attempt import attempt_image, build_attempt
+from seedbed_operator.planning.receipt_pods import (
+    delete_receipt_pods,
+    end_in_words,
+    numbered,
+    pod_maker,
+)
 
 MOST_FAILURES = 3
 RECHECK_INTERVAL = timedelta(seconds=30)
@@ -43,7 +44,7 @@ def plan_verification(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
     if known is None or known.request != request:
         return _begin(builder, status, request, pods)
     if not is_verifying(builder):
-        return _delete(builder, pods)
+        return delete_receipt_pods(builder, pods)
     pod = next((pod for pod in pods if pod.attempt == known.number), None)
     if pod is None:
         return _create(context, builder, known)
@@ -85,7 +86,7 @@ def _begin(
         (status.verification.number if status.verification else 0, *(pod.attempt for pod in pods))
     )
     verification = VerificationStatus(request=request, number=number, receipt_digest=status.receipt.digest)
-    builder = _delete(builder, pods).set_status(verification=verification)
+    builder = delete_receipt_pods(builder, pods).set_status(verification=verification)
     return _set(builder, "Unknown", ReproducedReason.VERIFYING, "a pod is being created").requeue(builder.now)
 
 
@@ -93,12 +94,11 @@ def _create(context: JobContext, builder: PlanBuilder, known: VerificationStatus
     """Create the pod, if the profile still serves the namespace and allows the job."""
     if lacks_namespace_labels(context):
         return builder.add_requests(EvidenceRequest(kind="NamespaceLabels")).requeue(context.now)
-    profile, backend = context.profile, context.backend
-    problem = diagnose_namespace(context) or diagnose_profile(context)
-    if problem is not None or profile is None or backend is None:
-        why = problem or Diagnosis(reason="ProfileNotFound", message="its profile cannot be used")
-        return _set(builder, "Unknown", why.reason, why.message).requeue(context.now + RECHECK_INTERVAL)
-    attempt = build_attempt(builder, known.number, image=attempt_image(context, profile), workers=())
+    maker = pod_maker(context)
+    if isinstance(maker, Diagnosis):
+        return _set(builder, "Unknown", maker.reason, maker.message).requeue(context.now + RECHECK_INTERVAL)
+    profile, backend = maker
+    attempt = numbered(context, builder, profile, known.number)
     builder = builder.add_actions(*backend.verification(context.job, profile, attempt, known.receipt_digest))
     return _recomputes(builder, verifier_name(context.job, known.number))
 
@@ -121,7 +121,7 @@ def _conclude(builder: PlanBuilder, known: VerificationStatus, pod: PodView) -> 
     outcome = parse_verification(pod.terminated.message) if pod.terminated else None
     if outcome is None:
         return _retry(builder, known, pod)
-    builder = _delete(builder, (pod,))
+    builder = delete_receipt_pods(builder, (pod,))
     if outcome.receipt_digest != known.receipt_digest:
         message = f"the pod verified receipt {outcome.receipt_digest}, not {known.receipt_digest}"
         return _set(builder, "False", ReproducedReason.REFUSED, message)
@@ -137,8 +137,8 @@ def _retry(builder: PlanBuilder, known: VerificationStatus, pod: PodView) -> Pla
     """Delete a pod that ended without a result, and try another one a few times."""
     failures = known.failures + 1
     update = {"failures": failures, "number": known.number + 1}
-    builder = _delete(builder, (pod,)).set_status(verification=known.model_copy(update=update))
-    message = f"pod {pod.name} ended without a result ({_end(pod)})"
+    builder = delete_receipt_pods(builder, (pod,)).set_status(verification=known.model_copy(update=update))
+    message = f"pod {pod.name} ended without a result ({end_in_words(pod)})"
     if failures >= MOST_FAILURES:
         return _set(builder, "Unknown", ReproducedReason.VERIFIER_FAILED, f"{message}, the third of them")
     return _set(builder, "Unknown", ReproducedReason.VERIFYING, f"{message}; another one follows").requeue(
@@ -146,24 +146,13 @@ def _retry(builder: PlanBuilder, known: VerificationStatus, pod: PodView) -> Pla
     )
 
 
-def _end(pod: PodView) -> str:
-    if pod.terminated is None:
-        return pod.reason or "its node is lost"
-    return f"exit code {pod.terminated.exit_code}, {pod.terminated.reason or pod.reason or 'no reason'}"
-
-
 def _withdraw(builder: PlanBuilder, pods: tuple[PodView, ...]) -> PlanBuilder:
-    builder = _delete(builder, pods)
+    builder = delete_receipt_pods(builder, pods)
     if not is_verifying(builder):
         return builder
     return _set(
         builder, "Unknown", ReproducedReason.WITHDRAWN, f"the annotation {VERIFY_ANNOTATION} was removed"
     )
-
-
-def _delete(builder: PlanBuilder, pods: tuple[PodView, ...]) -> PlanBuilder:
-    left = (pod for pod in pods if not pod.deleting)
-    return builder.add_actions(*(Delete(kind="Pod", name=pod.name, uid=pod.uid) for pod in left))
 
 
 def _set(

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from seedbed_api.conditions import ConditionType
 from seedbed_api.exponential_backoff import ExponentialBackoff
+from seedbed_api.pod_contract.labels import ROLE_LABEL
 from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator.job_observation import JobObservation, RejectedWrite
 from seedbed_operator.plan import Action, Create, DeleteJob, Plan, PlanBuilder
@@ -64,10 +65,19 @@ def status_after_rejected_write(
     if not _is_creation(plan, newest) or builder.has_condition(ConditionType.RUNNING):
         return status
     why = diagnose_rejected_write(newest)
-    if builder.has_condition(ConditionType.COMPLETE):  # the pod of a verification
-        return builder.set_condition(ConditionType.REPRODUCED, "Unknown", why.reason, why.message).status
+    if builder.has_condition(ConditionType.COMPLETE):
+        return builder.set_condition(_about(plan, newest), "Unknown", why.reason, why.message).status
     builder = builder if begun else start_active_time(builder)
     return builder.set_waiting(why.reason, why.message).status
+
+
+def _about(plan: Plan, newest: RejectedWrite) -> ConditionType:
+    """Return the condition of a complete job for whose pod a write was rejected."""
+    creations = [action for action in plan.actions if isinstance(action, Create)]
+    at = next(at for at, each in enumerate(creations) if (each.kind, each.name) == (newest.kind, newest.name))
+    pod = next(each for each in creations[at:] if each.kind == "Pod")
+    role = pod.body["metadata"]["labels"][ROLE_LABEL]
+    return ConditionType.SIGNATURE_STORED if role == "signature-uploader" else ConditionType.REPRODUCED
 
 
 def _without_replacements(planned: LifecycleStatus, before: LifecycleStatus) -> LifecycleStatus:

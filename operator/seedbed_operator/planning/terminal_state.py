@@ -12,6 +12,7 @@ from seedbed_operator.planning.job_context import JobContext
 from seedbed_operator.planning.pod_cleanup import delete_pods
 from seedbed_operator.planning.receipt_verification import is_verifying, plan_verification
 from seedbed_operator.planning.sidecar_containers import describe_still_running
+from seedbed_operator.planning.signature_storage import is_storing, plan_signature_storage
 
 _FINAL = (ConditionType.COMPLETE, ConditionType.FAILED)
 
@@ -73,12 +74,17 @@ def fail_job(context: JobContext, builder: PlanBuilder, reason: str, message: st
     return builder if context.remaining_pods() else set_terminal(builder, verdict)
 
 
+def _has_work(builder: PlanBuilder) -> bool:
+    return is_verifying(builder) or is_storing(builder)
+
+
 def clean_up_finished_job(context: JobContext, builder: PlanBuilder) -> PlanBuilder:
     """Delete late pods of a finished job, and the job after ttlSecondsAfterFinished."""
-    builder = plan_verification(context, delete_pods(context, builder))
+    builder = plan_signature_storage(context, delete_pods(context, builder))
+    builder = plan_verification(context, builder)
     limit = context.job.spec.ttl_seconds_after_finished if context.job.spec else None
     ended = parse_time(context.status.completion_time)
-    if limit is None or ended is None or context.job.deleting or is_verifying(builder):
+    if limit is None or ended is None or context.job.deleting or _has_work(builder):
         return builder
     due = ended + timedelta(seconds=limit)
     return builder.add_actions(DeleteJob(uid=context.job.uid)) if context.now >= due else builder.requeue(due)

@@ -29,6 +29,10 @@ _COMMANDS = {
     "driver": ("seedbed.cli.pod_programs:driver_command", "Run the driver of one attempt in a pod."),
     "worker": ("seedbed.cli.pod_programs:worker_command", "Run a worker of one attempt in a pod."),
     "verifier": ("seedbed.cli.pod_programs:verifier_command", "Verify a complete job in a pod."),
+    "signature-uploader": (
+        "seedbed.cli.pod_programs:signature_uploader_command",
+        "Store the signature of a complete job in a pod.",
+    ),
     "diff": ("seedbed.cli.diff", "Name the first step and tensor at which two runs differ."),
 }
 

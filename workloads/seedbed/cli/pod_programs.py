@@ -1,4 +1,4 @@
-"""`seedbed driver`, `worker` and `verifier`: programs of the pods, configured by environment variables alone.
+"""The programs of pods, configured by environment variables alone.
 
 The order of imports matters: the init process forks while the process is small, the driver listens
 before it imports Ray, and Ray is imported with its variables set.
@@ -58,3 +58,15 @@ def verifier_command() -> None:
     from seedbed.replay.verifier_pod import run_verifier_pod
 
     exit_now(run_verifier_pod(os.environ))
+
+
+@click.command("signature-uploader")
+def signature_uploader_command() -> None:
+    """Store the signature of a complete job in a pod, configured by SEEDBED_* variables."""
+    from seedbed.pods.init_process import exit_now, log_as_json_lines, log_encoder, supervise
+
+    supervise(lambda _number, _spool: None, log_encoder(os.environ))
+    log_as_json_lines()
+    from seedbed.replay.signature_uploader_pod import run_signature_uploader_pod
+
+    exit_now(run_signature_uploader_pod(os.environ))

@@ -83,6 +83,42 @@ def store_envelope(storage: Storage, receipt: Receipt, envelope: bytes) -> str:
     It takes the place of an earlier one of the same signer. Raises UserError InvalidSignature for one that is
     not about this receipt.
     """
+    path = _place_of(receipt, envelope)
+    if not storage.create(path, envelope):
+        storage.put(path, envelope)
+    return path
+
+
+def add_envelope(storage: Storage, receipt: Receipt, envelope: bytes) -> str:
+    """Store an envelope beside its receipt where its signer has none that could count; return its path.
+
+    The same bytes count as stored. Another envelope of the signer about this receipt may be valid, and stays:
+    UserError InvalidSignature, as for an envelope that is not about this receipt.
+    """
+    path = _place_of(receipt, envelope)
+    if storage.create(path, envelope):
+        return path
+    stored = _read_bounded(storage, path)
+    if stored == envelope:
+        return path
+    if stored is not None and _is_about(stored, receipt):
+        problem = "holds another signature of this signer about this receipt, which is not replaced"
+        fix = "verify it, or replace it by `seedbed sign --envelope`"
+        raise UserError("InvalidSignature", f"{storage.url}/{path}: {problem}; {fix}")
+    storage.put(path, envelope)
+    return path
+
+
+def _is_about(envelope: bytes, receipt: Receipt) -> bool:
+    try:
+        _place_of(receipt, envelope)
+    except UserError:
+        return False
+    return True
+
+
+def _place_of(receipt: Receipt, envelope: bytes) -> str:
+    """Return the path of an envelope or bundle about a receipt. Raises UserError InvalidSignature."""
     try:
         path, payload = _claimed(envelope)
         about = parse_attestation(payload).subjects[0]
@@ -93,8 +129,6 @@ def store_envelope(storage: Storage, receipt: Receipt, envelope: bytes) -> str:
     if about != subject(RECEIPT_NAME, digest):
         problem = f"is about {about.name} sha256:{about.digest.sha256}, this receipt is {digest}"
         raise UserError("InvalidSignature", f"envelope: {problem}; give the envelope of this run")
-    if not storage.create(path, envelope):
-        storage.put(path, envelope)
     return path
 
 

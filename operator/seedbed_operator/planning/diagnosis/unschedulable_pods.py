@@ -29,6 +29,13 @@ _SIZES = {
     "driver": "resources of the profile's driver",
     "worker": "spec.cluster.workers.min, resources of the profile's worker",
     "verifier": "resources of the profile's worker",
+    "signature-uploader": "100m of CPU, 512Mi of memory",
+}
+_NEXT_PODS = {
+    "driver": NEXT_ATTEMPT,
+    "worker": NEXT_ATTEMPT,
+    "verifier": NEXT_VERIFICATION,
+    "signature-uploader": "a changed profile applies to the next try, within an hour",
 }
 _CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" not found', re.IGNORECASE)
 _UNBOUND = re.compile(r"unbound (immediate )?persistentvolumeclaims", re.IGNORECASE)
@@ -80,11 +87,10 @@ def _diagnose_claim(text: str) -> Diagnosis | None:
 def _diagnose_no_node(pod: PodView, text: str, profile: ProfileView | None) -> Diagnosis:
     why = text.partition(". ")[0].strip().rstrip(".")
     message = f"no node for the {pod.role} pod: {why}"
-    part = "driver" if pod.role == "driver" else "worker"
+    part = "driver" if pod.role in ("driver", "signature-uploader") else "worker"
     words = {"role": part, "size": _SIZES[pod.role], "labels": _labels(pod, profile)}
     if advice := "; ".join(_advice(why)).format(**words):
-        again = NEXT_VERIFICATION if pod.role == "verifier" else NEXT_ATTEMPT
-        message += f"; {advice}" + (f"; {again}" if "profile" in advice else "")
+        message += f"; {advice}" + (f"; {_NEXT_PODS[pod.role]}" if "profile" in advice else "")
     return Diagnosis(reason=RunningReason.UNSCHEDULABLE, message=message)
 
 
