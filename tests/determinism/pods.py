@@ -169,7 +169,8 @@ class AttemptPods:
 def attempts() -> Iterator[Any]:
     """Yield a maker of attempts, all of whose processes are gone in the end."""
     made: list[AttemptPods] = []
-    folder = Path(tempfile.mkdtemp(prefix="sb"))  # short: Ray keeps sockets below it
+    # short, as in a pod, whatever TMPDIR is: Ray keeps sockets below it
+    folder = Path(tempfile.mkdtemp(prefix="sb", dir="/tmp" if os.access("/tmp", os.W_OK) else None))
 
     def attempt(manifest: dict[str, Any], **arguments: Any) -> AttemptPods:
         made.append(AttemptPods(manifest=manifest, folder=folder, number=len(made) + 1, **arguments))
