@@ -18,10 +18,10 @@ from seedbed.cli.dataset_options import (
     output_option,
     progress_bar,
     secret_option,
-    source_options,
 )
 from seedbed.cli.dataset_printing import print_classes, print_refused, print_result
 from seedbed.cli.dataset_sample import sample
+from seedbed.cli.dataset_source import open_source, source_options
 from seedbed.cli.dataset_stats import stats
 from seedbed.cli.dataset_versions import tag, versions
 from seedbed.cli.standard_streams import echo
@@ -77,11 +77,15 @@ for _subcommand in (add, diff, sample, stats, versions, tag):
 def build(
     source: str, dest: str, source_secret: Path | None, dest_secret: Path | None, output: str, **options: Any
 ) -> None:
-    """Build the dataset DEST from the images of SOURCE (paths or URLs)."""
-    opened = open_storage(source, secret=source_secret), open_storage(dest, secret=dest_secret)
+    """Build the dataset DEST from the images of SOURCE (paths or URLs).
+
+    SOURCE is a folder of images, Parquet or Arrow files, one of these files, or a pattern: 'part-*.parquet'.
+    """
+    storage, wanted = open_source(source, source_secret, options)
+    opened = storage, open_storage(dest, secret=dest_secret)
     try:
         with progress_bar() as progress:
-            result = build_dataset(*opened, options=BuildOptions(**options), progress=progress)
+            result = build_dataset(*opened, options=BuildOptions(**wanted), progress=progress)
     except BadSourcesError as error:
         print_refused(error.report, output)
         raise

@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from seedbed.cli.dataset_options import output_option, progress_bar, source_options
+from seedbed.cli.dataset_options import output_option, progress_bar
 from seedbed.cli.dataset_printing import print_refused, print_result
+from seedbed.cli.dataset_source import open_source, source_options
 from seedbed.cli.standard_streams import echo
 from seedbed.dataset.build_report import BadSourcesError
 from seedbed.dataset.builder import BuildOptions
@@ -39,10 +40,11 @@ def add(
     Split, size, format and groups are those that DEST was built with. Rows that are there stay as they are:
     number, label, split and shard. Files whose bytes DEST has are left out.
     """
-    opened = open_storage(source, secret=source_secret), open_storage(dest, secret=dest_secret)
+    storage, wanted = open_source(source, source_secret, options)
+    opened = storage, open_storage(dest, secret=dest_secret)
     try:
         with progress_bar() as progress:
-            extension = extend_dataset(*opened, options=BuildOptions(**options), progress=progress)
+            extension = extend_dataset(*opened, options=BuildOptions(**wanted), progress=progress)
     except BadSourcesError as error:
         print_refused(error.report, output)
         raise

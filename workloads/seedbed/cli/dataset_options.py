@@ -16,14 +16,11 @@ from rich.progress import Progress as Bar
 
 from seedbed.cli.standard_streams import echo
 from seedbed.dataset import Dataset
-from seedbed.dataset.builder import MIB
-from seedbed.dataset.folder_layout import LAYOUTS
 from seedbed.dataset.renewal import RENEWAL
 from seedbed.dataset.version_reference import open_version, parse_reference
 from seedbed.storage import printable_url
 from seedbed_api.printable_text import on_one_line
 
-Command = Callable[..., None]
 _SECONDS_BETWEEN_LINES = 5.0
 folder = click.Path(exists=True, file_okay=False, path_type=Path)
 secret_option = click.option("--secret", type=folder, help="Folder of credential files for the URL.")
@@ -36,40 +33,6 @@ parallelism_option = click.option(
     default=lambda: os.cpu_count() or 1,
     help="Files or shards at a time; more than 1 uses Ray for large sources.  [default: CPUs]",
 )
-_SOURCE_OPTIONS = (
-    click.option(
-        "--on-error",
-        type=click.Choice(["fail", "skip"]),
-        default="fail",
-        show_default=True,
-        help="Reject the source, or skip bad files.",
-    ),
-    click.option(
-        "--csv",
-        help="CSV file with columns image, label and optionally split, group; below SOURCE, or any path or "
-        "URL.",
-    ),
-    click.option(
-        "--top-folders",
-        type=click.Choice(LAYOUTS),
-        default="auto",
-        show_default=True,
-        help="Meaning of the top folders of SOURCE, if their names do not show it.",
-    ),
-    click.option("--shard-bytes", type=click.IntRange(1), default=64 * MIB, show_default=True),
-    click.option("--batch-bytes", type=click.IntRange(1), default=2 * MIB, show_default=True),
-    parallelism_option,
-    click.option("--engine", type=click.Choice(["auto", "local", "ray"]), default="auto", show_default=True),
-    click.option("--source-secret", type=folder, help="Folder of credential files for SOURCE."),
-    click.option("--dest-secret", type=folder, help="Folder of credential files for DEST."),
-)
-
-
-def source_options(command: Command) -> Command:
-    """Add the options of commands that read a SOURCE and write rows of it to DEST."""
-    for option in reversed(_SOURCE_OPTIONS):
-        command = option(command)
-    return command
 
 
 def open_dataset_version(text: str, secret: Path | None) -> Dataset:

@@ -32,6 +32,8 @@ from seedbed.dataset.manifest_reader import version_path
 from seedbed.dataset.reader import Dataset, open_dataset
 from seedbed.dataset.shard_planning import plan_shards
 from seedbed.dataset.source_listing import SourceListing
+from seedbed.dataset.sources.column_options import ColumnOptions
+from seedbed.dataset.sources.formats import SourceOptions
 from seedbed.dataset.split_assignment import parse_split
 from seedbed.storage import LocalStorage, Storage, holds
 from seedbed_api.errors import UserError, refusal
@@ -55,6 +57,16 @@ class BuildOptions:
     csv: str | None = None
     top_folders: str = "auto"
     """`classes`, `splits`, or `auto`: decided by their names, an error where these are ambiguous."""
+    source_format: str = "auto"
+    """One of `formats.FORMATS`; `auto`: decided by the names of the files."""
+    image_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+    key_column: str | None = None
+    classes: tuple[str, ...] | None = None
+    """Class names by label; None: those of the source."""
+    source_files: tuple[str, ...] | None = None
+    """The files of SOURCE to read; None: all."""
     append: bool = False
     new_classes: str = "add"
     """What to do with classes that the extended dataset lacks: `add` them after the others, or `refuse`."""
@@ -79,22 +91,53 @@ def build_dataset(
     source: Storage, dest: Storage, *, options: BuildOptions, progress: OnProgress = lambda *_: None
 ) -> BuildResult:
     """Build or extend a dataset; `UserError` for bad sources or options, or a different dataset at DEST."""
-    _require_apart(source, dest)
+    if options.source_files is None:
+        _require_apart(source, dest)
     recipe = _recipe(options)
     existing = _existing(dest)
     _require_extendable(existing, recipe, options)
-    listing = list_source(source, csv=options.csv, group_by=options.group_by, top_folders=options.top_folders)
+    listing = list_source(
+        source,
+        csv=options.csv,
+        group_by=options.group_by,
+        top_folders=options.top_folders,
+        options=_source_options(options),
+    )
     job = IngestJob(
         source=source,
         dest=dest,
-        classes=_classes(listing, existing if options.append else None, options.new_classes),
+        classes=_classes(listing, existing if options.append else None, options),
         recipe=recipe,
         batch_bytes=options.batch_bytes,
         threads=max(1, min(32, options.parallelism)),
+        containers=listing.containers,
     )
-    build = _Build(job=job, options=options, existing=existing, progress=progress)
+    build = _Build(
+        job=job,
+        options=options,
+        existing=existing,
+        progress=progress,
+        named_classes=listing.class_order is not None,
+    )
     return build.run(
         listing, choose_engine(options, files=listing.files.num_rows, urls=(source.url, dest.url))
+    )
+
+
+def _source_options(options: BuildOptions) -> SourceOptions:
+    columns = ColumnOptions(
+        image=options.image_column,
+        label=options.label_column,
+        split=options.split_column,
+        group=options.group_by,
+        key=options.key_column,
+    )
+    return SourceOptions(
+        format=options.source_format,
+        group_by=options.group_by,
+        columns=columns,
+        classes=options.classes,
+        files=options.source_files,
     )
 
 
@@ -132,6 +175,8 @@ class _Build:
     options: BuildOptions
     existing: Dataset | None
     progress: OnProgress
+    named_classes: bool = False
+    """The source or the user names all classes, also those without an image."""
 
     @property
     def base(self) -> Dataset | None:
@@ -179,6 +224,8 @@ class _Build:
         for name, count in zip(self.job.classes, deduplicator.label_counts, strict=True):
             if count == 0 and (self.base is None or name not in self.base.classes):
                 fix = "repair its images, or remove its folder or its rows"
+                if self.named_classes:
+                    fix = "add images of it, or name those to keep with --classes"
                 raise UserError("EmptyClass", refusal("SOURCE", name, "no image of this class is left", fix))
 
     def _unchanged_manifest(self, deduplicator: Deduplicator) -> Manifest | None:
@@ -304,15 +351,25 @@ def _require_extendable(existing: Dataset | None, recipe: BuildRecipe, options: 
         raise UserError("DatasetExists", refusal("--append", True, problem, fix))
 
 
-def _classes(listing: SourceListing, base: Dataset | None, new_classes: str) -> tuple[str, ...]:
+def _classes(listing: SourceListing, base: Dataset | None, options: BuildOptions) -> tuple[str, ...]:
     """Return the class names in label order; those of an extended dataset keep their labels."""
     old = () if base is None else base.classes
-    new = [name for name in listing.classes() if name not in old]
-    if new and base is not None and new_classes == "refuse":
+    new = [name for name in _named_classes(listing.classes(), options.classes) if name not in old]
+    if new and base is not None and options.new_classes == "refuse":
         problem = f"the dataset has no class {', '.join(map(repr, new[:3]))}"
         fix = f"correct the name, or add it with --new-classes add; the classes are {', '.join(old[:20])}"
         raise UserError("UnknownClass", refusal("SOURCE", new[0], problem, fix))
     return (*old, *new)
+
+
+def _named_classes(found: tuple[str, ...], chosen: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the classes that the user names, or else those of the source."""
+    unknown = next((name for name in found if chosen is not None and name not in chosen), None)
+    if unknown is not None:
+        problem = f"SOURCE has another class, {unknown!r}"
+        fix = "name all classes, or remove the folder or the rows of that one"
+        raise UserError("InvalidOption", refusal("--classes", ",".join(chosen or ()), problem, fix))
+    return chosen or found
 
 
 def _require_trainable(deduplicator: Deduplicator, classes: tuple[str, ...], source: str) -> None:

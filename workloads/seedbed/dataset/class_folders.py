@@ -14,7 +14,14 @@ import pyarrow as pa
 
 from seedbed.dataset.disk_spill import ROWS_PER_BLOCK, DiskSpill
 from seedbed.dataset.folder_layout import TopFolder, split_folders
-from seedbed.dataset.source_listing import DRAWN_SPLIT, LISTING_SCHEMA, SourceListing, encode_path, nfc
+from seedbed.dataset.source_listing import (
+    DRAWN_SPLIT,
+    LISTING_SCHEMA,
+    SourceListing,
+    encode_path,
+    files_table,
+    nfc,
+)
 from seedbed.images.image_conversion import has_image_suffix
 from seedbed.storage import LocalStorage, Storage, iter_paths
 from seedbed.storage.storage_errors import Fault, fault_of, local_error
@@ -40,7 +47,9 @@ def list_folders(storage: Storage, *, group_by: str | None, top_folders: str) ->
     survey = _survey(storage)
     splits = split_folders(survey.tops, wanted=top_folders, source=storage.url)
     _require_no_empty_class(survey.tops, splits)
-    rows = (row for entry in _entries(storage) if (row := _file_row(entry, splits, pattern)) is not None)
+    rows = (
+        row for entry in source_entries(storage) if (row := _file_row(entry, splits, pattern)) is not None
+    )
     files = DiskSpill(LISTING_SCHEMA)
     for table in _tables(rows):
         files.add(table)
@@ -56,7 +65,7 @@ def is_ignored(name: str) -> bool:
     return name.startswith(".") or name.lower() in _IGNORED
 
 
-def _entries(storage: Storage) -> Iterator[Entry]:
+def source_entries(storage: Storage) -> Iterator[Entry]:
     """Yield the entries of a source; a list of them may not fit into memory."""
     if not isinstance(storage, LocalStorage):
         yield from (Entry(path, is_folder=False) for path in iter_paths(storage))
@@ -88,7 +97,7 @@ class _FolderSurvey:
 
 def _survey(storage: Storage) -> _FolderSurvey:
     survey = _FolderSurvey()
-    for entry in _entries(storage):
+    for entry in source_entries(storage):
         survey.add(entry)
     return survey
 
@@ -111,9 +120,9 @@ def _tables(rows: Iterator[_FileRow]) -> Iterator[pa.Table]:
     while chunk := list(islice(rows, ROWS_PER_BLOCK)):
         arrays = [
             pa.array(column, field.type)
-            for column, field in zip(zip(*chunk, strict=True), LISTING_SCHEMA, strict=True)
+            for column, field in zip(zip(*chunk, strict=True), LISTING_SCHEMA, strict=False)
         ]
-        yield pa.table(arrays, LISTING_SCHEMA)
+        yield files_table(arrays)
 
 
 def _file_row(

@@ -9,7 +9,15 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from seedbed.dataset.disk_spill import DiskSpill
-from seedbed.dataset.source_listing import DRAWN_SPLIT, LISTING_SCHEMA, SPLIT_CODES, SourceListing, nfc
+from seedbed.dataset.source_listing import (
+    DRAWN_SPLIT,
+    LISTING_SCHEMA,
+    SPLIT_CODES,
+    SourceListing,
+    files_table,
+    nfc,
+)
+from seedbed.dataset.sources.column_options import ColumnOptions, missing_column
 from seedbed.storage import Storage, UnreadableObject, open_storage
 from seedbed.storage.object_limits import CSV_FILE
 from seedbed_api.errors import UserError, refusal
@@ -26,16 +34,19 @@ _OTHER_FORMATS = {
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
-def list_csv(storage: Storage, *, csv: str, group_by: str | None) -> SourceListing:
+def list_csv(
+    storage: Storage, *, csv: str, group_by: str | None, columns: ColumnOptions | None = None
+) -> SourceListing:
     """List the images that a CSV file names; `UserError` names the flag or the column."""
     group = None if group_by is None else nfc(group_by.strip())
     files = DiskSpill(LISTING_SCHEMA)
-    for table in _parse(_read_file(storage, csv), csv):
+    for parsed in _parse(_read_file(storage, csv), csv):
+        table = _with_roles(parsed, columns or ColumnOptions(), csv)
         _require_columns(table.column_names, csv=csv, group=group)
         by = "group" if group is None and "group" in table.column_names else group
         used = dict.fromkeys(("image", "label", "split", by))
         rows = _without_blank_rows(table.select([name for name in used if name in table.column_names]))
-        files.add(pa.table(_listing_columns(rows, by, first=files.num_rows + 1), LISTING_SCHEMA))
+        files.add(files_table(_listing_columns(rows, by, first=files.num_rows + 1)))
     if files.num_rows == 0:
         raise _invalid(csv, "it has a header and no rows", "write a line for each image")
     return SourceListing(files=files, ignored=0)
@@ -92,6 +103,19 @@ def _require_columns(names: list[str], *, csv: str, group: str | None) -> None:
         if names.count(name) > 1:
             fix = "keep one of them, or rename the others"
             raise _invalid(csv, f"column {name!r} occurs {names.count(name)} times", fix)
+
+
+def _with_roles(table: pa.Table, columns: ColumnOptions, csv: str) -> pa.Table:
+    """Return the table with the columns that the user names called image, label and split."""
+    for role in ("image", "label", "split"):
+        column = getattr(columns, role)
+        if column is None or column == role:
+            continue
+        if column not in table.column_names:
+            raise missing_column(role, column, there=table.column_names, where=csv)
+        others = [name for name in table.column_names if name != role]
+        table = table.select(others).rename_columns([role if name == column else name for name in others])
+    return table
 
 
 def _fix_of_missing(name: str, names: list[str]) -> str:

@@ -1,29 +1,67 @@
-"""List the images of a source, from its folders or from a CSV file, without reading them."""
+"""List the images of a source: of its folders, of a CSV file, or of files with many rows."""
 
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 
 from seedbed.dataset.class_folders import list_folders
 from seedbed.dataset.csv_listing import list_csv
 from seedbed.dataset.source_listing import SourceListing
+from seedbed.dataset.sources.column_options import FLAGS, ColumnOptions
+from seedbed.dataset.sources.formats import SUFFIXES, SourceOptions, find_format, list_rows
 from seedbed.storage import LocalStorage, Storage
 from seedbed.storage.storage_errors import local_error
 from seedbed_api.errors import UserError, refusal
 
 
 def list_source(
-    storage: Storage, *, csv: str | None, group_by: str | None, top_folders: str = "auto"
+    storage: Storage,
+    *,
+    csv: str | None,
+    group_by: str | None,
+    top_folders: str = "auto",
+    options: SourceOptions | None = None,
 ) -> SourceListing:
     """List a source; `UserError` where it is missing, empty or not a dataset."""
-    _require_folder(storage)
+    options = replace(options or SourceOptions(), csv=csv)
+    if options.files is None:
+        _require_folder(storage)
+    found = find_format(storage, options)
+    if found in SUFFIXES:
+        _require_options_of_tables(found, top_folders)
+        return _with_rows(list_rows(storage, found, options), storage)
+    _require_options_of_files(csv, options.columns)
     if csv is not None and top_folders != "auto":
         fix = "remove it: a CSV file names label and split of each image"
         raise UserError("InvalidOption", refusal("--top-folders", top_folders, "does not go with --csv", fix))
     if csv is None:
         listing = list_folders(storage, group_by=group_by, top_folders=top_folders)
     else:
-        listing = list_csv(storage, csv=csv, group_by=group_by)
+        listing = list_csv(storage, csv=csv, group_by=group_by, columns=options.columns)
+    return _with_rows(listing, storage)
+
+
+def _require_options_of_tables(found: str, top_folders: str) -> None:
+    if top_folders != "auto":
+        problem, fix = f"does not go with {found} files", "remove it: columns or file names say the splits"
+        raise UserError("InvalidOption", refusal("--top-folders", top_folders, problem, fix))
+
+
+def _require_options_of_files(csv: str | None, columns: ColumnOptions) -> None:
+    """Refuse options of columns where there are none."""
+    roles = ("key",) if csv is not None else ("image", "label", "split", "key")
+    role = next((role for role in roles if getattr(columns, role) is not None), None)
+    if role is not None:
+        problem = (
+            "rows of a CSV file are called by their paths" if csv is not None else "SOURCE has no columns"
+        )
+        raise UserError(
+            "InvalidOption", refusal(FLAGS[role], getattr(columns, role), problem, "leave it away")
+        )
+
+
+def _with_rows(listing: SourceListing, storage: Storage) -> SourceListing:
     if listing.files.num_rows == 0:
         fix = "point SOURCE at a folder with one subfolder of images per class, or add --csv FILE"
         raise UserError("NoImages", refusal("SOURCE", storage.url, "there are no images here", fix))

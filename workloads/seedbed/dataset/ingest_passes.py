@@ -19,10 +19,23 @@ import pyarrow as pa
 from seedbed.dataset.file_format import SPLITS, BuildRecipe, Shard
 from seedbed.dataset.shard_io import EncodedShard, Row, ShardEncoder
 from seedbed.dataset.source_file_lookup import read_source_file
-from seedbed.dataset.source_listing import DRAWN_SPLIT, decode_path, encode_path
+from seedbed.dataset.source_listing import (
+    DRAWN_SPLIT,
+    LISTING_SCHEMA,
+    RANGE_COLUMNS,
+    RowContainer,
+    decode_path,
+    encode_path,
+)
 from seedbed.dataset.split_assignment import group_key, split_of
-from seedbed.images.image_conversion import BadImage, StoredFormat, inspect, normalise
-from seedbed.storage import DamagedObject, Storage, UnreadableObject, holds
+from seedbed.images.image_conversion import (
+    BadImage,
+    StoredFormat,
+    has_image_suffix,
+    inspect,
+    normalise,
+)
+from seedbed.storage import DamagedObject, ShortRead, Storage, UnreadableObject, holds
 from seedbed.storage.object_limits import SOURCE_IMAGE
 from seedbed_api.errors import UserError, refusal
 
@@ -31,6 +44,7 @@ METADATA_SCHEMA = pa.schema(
         ("order", pa.int64()),
         ("id", pa.binary(32)),
         ("path", pa.large_binary()),
+        *(LISTING_SCHEMA.field(name) for name in RANGE_COLUMNS),
         ("label", pa.int32()),
         ("split", pa.int8()),
         ("key", pa.binary(32)),
@@ -41,7 +55,7 @@ METADATA_SCHEMA = pa.schema(
     ]
 )
 """`order` is the first 63 bits of the id, a number to sort by; `reason` is null for accepted files."""
-TASK_COLUMNS = ["path", "id", "label", "key", "weight"]
+TASK_COLUMNS = ["path", *RANGE_COLUMNS, "id", "label", "key", "weight"]
 """The columns of the metadata that pass 2 needs."""
 
 
@@ -55,6 +69,7 @@ class IngestJob:
     recipe: BuildRecipe
     batch_bytes: int
     threads: int
+    containers: tuple[RowContainer, ...] = ()
 
     @property
     def stored_format(self) -> StoredFormat:
@@ -99,13 +114,14 @@ def _metadata_row(
     path, group, code = file["path"], file["group"], file["split"]
     assert isinstance(path, bytes)
     assert isinstance(code, int)
-    row: dict[str, object] = {"path": path, "label": labels.get(str(file["class"]), -1)}
+    where = {name: file[name] for name in RANGE_COLUMNS}
+    row: dict[str, object] = {"path": path, **where, "label": labels.get(str(file["class"]), -1)}
     if file["reason"] is not None:
         kind, _, seen = str(file["reason"]).partition(": ")
         return _refused(row, path, kind, seen or _LISTING_DETAILS[kind])
     try:
-        found, data = read_source_file(job.source, decode_path(path))
-        judged = inspect(data, found, job.stored_format)
+        found, data = _read_row(file, decode_path(path), job)
+        judged = inspect(data, _file_name(file, found), job.stored_format)
     except BadImage as bad:
         return _refused(row, path, bad.reason, bad.detail)
     row_id = hashlib.sha256(data).digest()
@@ -119,6 +135,29 @@ def _metadata_row(
         "split": split,
     }
     return row | placed | {"weight": judged.weight, "notes": ",".join(judged.notes)}
+
+
+def _read_row(row: dict[str, object], path: str, job: IngestJob) -> tuple[str, bytes]:
+    """Return the bytes of a listed row, and the path of its file as it is spelled."""
+    if row["container"] is None:
+        return read_source_file(job.source, path)
+    try:
+        return path, _read_range(row, job)
+    except UnreadableObject as error:
+        raise BadImage("unreadable", error.problem) from error
+
+
+def _read_range(row: dict[str, object], job: IngestJob) -> bytes:
+    number, start, length = (row[name] for name in RANGE_COLUMNS)
+    assert isinstance(number, int)
+    assert isinstance(start, int)
+    assert isinstance(length, int)
+    return job.containers[number].read_range(start, length)
+
+
+def _file_name(row: dict[str, object], path: str) -> str | None:
+    """Return the name whose suffix should fit the content; rows of tables have none."""
+    return path if row["container"] is None or has_image_suffix(path) else None
 
 
 _LISTING_DETAILS = {
@@ -156,27 +195,28 @@ def write_shard(task: ShardTask, *, job: IngestJob) -> WrittenShard:
 
 def _rows(task: ShardTask, job: IngestJob) -> Iterator[Row]:
     def load(row: dict[str, object]) -> Row:
-        path, row_id, label, key = row["path"], row["id"], row["label"], row["key"]
-        assert isinstance(path, bytes)
+        row_id, label, key = row["id"], row["label"], row["key"]
         assert isinstance(row_id, bytes)
         assert isinstance(key, bytes)
         assert isinstance(label, int)
-        return Row(image=_stored_image(decode_path(path), row_id, job), label=label, id=row_id, key=key)
+        return Row(image=_stored_image(row, row_id, job), label=label, id=row_id, key=key)
 
     with ThreadPoolExecutor(job.threads) as pool:
         for batch in task.rows.to_batches(max_chunksize=256):
             yield from pool.map(load, batch.to_pylist())
 
 
-def _stored_image(path: str, row_id: bytes, job: IngestJob) -> bytes:
+def _stored_image(row: dict[str, object], row_id: bytes, job: IngestJob) -> bytes:
+    assert isinstance(row["path"], bytes)
+    path = decode_path(row["path"])
     try:
-        data = job.source.read(path, SOURCE_IMAGE)
-    except (FileNotFoundError, UnreadableObject, DamagedObject):
+        data = job.source.read(path, SOURCE_IMAGE) if row["container"] is None else _read_range(row, job)
+    except (FileNotFoundError, UnreadableObject, DamagedObject, ShortRead):
         data = b""
     if hashlib.sha256(data).digest() != row_id:
         fix = "do not change the source during the build, and build again"
         raise UserError("SourceChanged", refusal("SOURCE", path, "the file changed during the build", fix))
-    image = normalise(data, path, job.stored_format).image
+    image = normalise(data, _file_name(row, path), job.stored_format).image
     assert image is not None
     return image
 

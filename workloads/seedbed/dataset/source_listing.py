@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,26 +22,50 @@ LISTING_SCHEMA = pa.schema(
         ("split", pa.int8()),
         ("group", pa.string()),
         ("reason", pa.string()),
+        ("container", pa.int32()),
+        ("start", pa.int64()),
+        ("length", pa.int64()),
     ]
 )
-"""`reason` is set where a file is refused without being read: a kind, and optionally `: ` and details."""
+"""`reason` is set where a file is refused without being read: a kind, and optionally `: ` and details.
+The last three say where the bytes of a row lie in a file of many rows; they are null for a file of one."""
+RANGE_COLUMNS = ["container", "start", "length"]
+
+
+class RowContainer(Protocol):
+    """A file that holds the images of many rows; picklable, for other processes of this machine."""
+
+    def read_range(self, start: int, length: int) -> bytes:
+        """Return the bytes of a row. `OSError` where they are not there any more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceListing:
-    """The files of a source, in any order."""
+    """The rows of a source, in any order."""
 
     files: DiskSpill
     """Columns of `LISTING_SCHEMA`, on disk, as they may not fit into memory."""
     ignored: int
     """Entries that are ignored: hidden files, and files outside of class folders that are no images."""
+    containers: tuple[RowContainer, ...] = ()
+    """The files that `container` counts."""
+    class_order: tuple[str, ...] | None = None
+    """All class names by label, where the source says them; None: those of the rows, by code point."""
 
     def classes(self) -> tuple[str, ...]:
-        """Return the class names, sorted by code point."""
+        """Return the class names by label."""
+        if self.class_order is not None:
+            return self.class_order
         names: set[str | None] = set()
         for table in self.files.tables():
             names.update(pc.unique(table["class"]).to_pylist())
         return tuple(sorted(name for name in names if name is not None))
+
+
+def files_table(columns: Sequence[pa.Array | pa.ChunkedArray]) -> pa.Table:
+    """Return rows that are files of their own, from the columns of `LISTING_SCHEMA` up to `reason`."""
+    nothing = [pa.nulls(len(columns[0]), LISTING_SCHEMA.field(name).type) for name in RANGE_COLUMNS]
+    return pa.table([*columns, *nothing], LISTING_SCHEMA)
 
 
 def encode_path(path: str) -> bytes:

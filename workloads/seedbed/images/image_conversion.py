@@ -135,8 +135,11 @@ class _Accepted:
         return Inspection(image=self.data, weight=len(self.data), notes=self.notes)
 
 
-def inspect(data: bytes, path: str, stored_format: StoredFormat) -> Inspection:
-    """Decode and check a source completely, without encoding it; raises `BadImage`."""
+def inspect(data: bytes, path: str | None, stored_format: StoredFormat) -> Inspection:
+    """Decode and check a source completely, without encoding it; raises `BadImage`.
+
+    The suffix of `path` is compared with the content; None where the source has no file name.
+    """
     accepted = _accept(data, path)
     if not accepted.changes(stored_format):
         return accepted.kept()
@@ -145,7 +148,7 @@ def inspect(data: bytes, path: str, stored_format: StoredFormat) -> Inspection:
     return Inspection(image=None, weight=width * height * len(picture.getbands()) // 2, notes=accepted.notes)
 
 
-def normalise(data: bytes, path: str, stored_format: StoredFormat) -> Inspection:
+def normalise(data: bytes, path: str | None, stored_format: StoredFormat) -> Inspection:
     """Return the bytes to store for a source; raises `BadImage` exactly where `inspect` does."""
     accepted = _accept(data, path)
     if not accepted.changes(stored_format):
@@ -175,7 +178,7 @@ def _refuse_on_error(reason: str) -> Iterator[None]:
         raise BadImage("truncated" if cut_off else reason, str(error)[:200].replace("\n", " ")) from error
 
 
-def _accept(data: bytes, path: str) -> _Accepted:
+def _accept(data: bytes, path: str | None) -> _Accepted:
     """Check a source; a damaged one is checked again without its metadata and stray bytes."""
     if not data:
         raise BadImage("empty-file", "the file has 0 bytes")
@@ -192,7 +195,7 @@ def _accept(data: bytes, path: str) -> _Accepted:
         return replace(accepted, notes=(*accepted.notes, repaired.note))
 
 
-def _check(data: bytes, path: str) -> _Accepted:
+def _check(data: bytes, path: str | None) -> _Accepted:
     picture = _open(data)
     with _refuse_on_error("damaged"):
         _refuse_by_header(picture, data)
@@ -263,7 +266,9 @@ def _bits(picture: Image.Image, data: bytes) -> int:
     return int(max(bits)) if isinstance(bits, tuple) else int(bits)
 
 
-def _name_notes(picture: Image.Image, path: str) -> list[str]:
+def _name_notes(picture: Image.Image, path: str | None) -> list[str]:
+    if path is None:
+        return []
     suffix = PurePosixPath(path).suffix.lower()
     if not suffix:
         return ["no-suffix"]
