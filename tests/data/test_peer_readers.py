@@ -94,6 +94,20 @@ def test_labels_and_pixels_are_those_of_datasets(
     assert built.digest == build(images, tmp_path / "folders", classes=NAMES).manifest.digest
 
 
+def test_labels_and_pixels_are_those_of_webdataset(images: Path, tmp_path: Path) -> None:
+    webdataset = pytest.importorskip("webdataset", reason="the extra dev is not installed")
+    paths = sorted((images / "train").rglob("*.*"))
+    (tmp_path / "source").mkdir()
+    with webdataset.ShardWriter(f"{tmp_path}/source/train-%06d.tar", maxcount=7, verbose=0) as writer:
+        for number, path in enumerate(paths):
+            kind, label = path.suffix[1:], NAMES.index(path.parent.name)
+            writer.write({"__key__": f"deep/{number:05d}", kind: path.read_bytes(), "cls": label})
+    shards = f"{tmp_path}/source/train-{{000000..000003}}.tar"
+    read = webdataset.WebDataset(shards, shardshuffle=False).decode("rgb8").to_tuple("jpg;png", "cls")
+    build(tmp_path / "source", tmp_path / "ds", classes=NAMES)
+    assert of_seedbed(tmp_path / "ds", "train") == seen((pixels, label) for pixels, label in read)
+
+
 def test_photos_decode_for_training_as_they_do_for_the_check() -> None:
     data = jpeg(3)
     assert np.abs(decode(data).astype(int) - np.asarray(Image.open(io.BytesIO(data)))).max() <= 2

@@ -79,7 +79,8 @@ def build(
 ) -> None:
     """Build the dataset DEST from the images of SOURCE (paths or URLs).
 
-    SOURCE is a folder of images, Parquet or Arrow files, one of these files, or a pattern: 'part-*.parquet'.
+    SOURCE is a folder of images, of Parquet, Arrow, tar, MDS or NumPy files, one of these files, or a
+    pattern: 'part-*.parquet'.
     """
     storage, wanted = open_source(source, source_secret, options)
     opened = storage, open_storage(dest, secret=dest_secret)

@@ -10,16 +10,22 @@ from seedbed.dataset.sources.arrow_tables import open_arrow
 from seedbed.dataset.sources.column_options import ColumnOptions
 from seedbed.dataset.sources.file_splits import splits_of_files
 from seedbed.dataset.sources.hugging_face import described_features
+from seedbed.dataset.sources.mds_shards import SUFFIXES as MDS
+from seedbed.dataset.sources.mds_shards import open_mds
+from seedbed.dataset.sources.numpy_arrays import SUFFIXES as NUMPY
+from seedbed.dataset.sources.numpy_listing import list_numpy
 from seedbed.dataset.sources.parquet_tables import SUFFIXES as PARQUET
 from seedbed.dataset.sources.parquet_tables import open_parquet
 from seedbed.dataset.sources.source_files import holds_no_rows, paths_of
 from seedbed.dataset.sources.table_file import TableFile
 from seedbed.dataset.sources.table_listing import OpenTable, list_tables
+from seedbed.dataset.sources.tar_samples import SUFFIXES as TAR
+from seedbed.dataset.sources.webdataset_listing import list_webdataset
 from seedbed.images.image_conversion import has_image_suffix
 from seedbed.storage import Storage
 from seedbed_api.errors import UserError, refusal
 
-SUFFIXES = {"parquet": PARQUET, "arrow": ARROW}
+SUFFIXES = {"parquet": PARQUET, "arrow": ARROW, "webdataset": TAR, "mds": MDS, "numpy": NUMPY}
 FORMATS = ("auto", "folders", "csv", *SUFFIXES)
 ALL_SUFFIXES = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 
@@ -72,19 +78,27 @@ def _format_of(path: str) -> str | None:
 def list_rows(storage: Storage, name: str, options: SourceOptions) -> SourceListing:
     """List the rows of a source of files with many rows; `UserError` for what is wrong with it."""
     paths, ignored = _files(storage, name, options)
+    columns, classes = options.columns, options.classes
+    if name == "numpy":
+        return list_numpy(storage, paths, columns=columns, classes=classes, ignored=ignored)
+    splits = splits_of_files(paths)
+    if name == "webdataset":
+        return list_webdataset(
+            storage, paths, columns=columns, classes=classes, splits=splits, ignored=ignored
+        )
     return list_tables(
         paths,
         _opener(storage, name, options),
-        columns=options.columns,
-        classes=options.classes,
-        splits=splits_of_files(paths),
+        columns=columns,
+        classes=classes,
+        splits=splits,
         ignored=ignored,
     )
 
 
 def _opener(storage: Storage, name: str, options: SourceOptions) -> OpenTable:
     """Return how a table is opened; what files beside it say counts where its own schema says nothing."""
-    opened = {"parquet": open_parquet, "arrow": open_arrow}[name]
+    opened = {"parquet": open_parquet, "arrow": open_arrow, "mds": open_mds}[name]
     names, images = described_features(storage) if options.files is None else ({}, ())
 
     def described(path: str) -> TableFile:
