@@ -10,6 +10,7 @@ from seedbed_api.base_model import Block, Rule
 from seedbed_api.bounded_lists import BoundedList
 from seedbed_api.decimal_strings import Share
 from seedbed_api.scalar_types import (
+    DatasetTag,
     Digest,
     Entrypoint,
     Epochs,
@@ -75,7 +76,16 @@ class Fold(Block):
 class Dataset(Block):
     """Dataset to train on."""
 
-    rules: ClassVar[tuple[Rule, ...]] = URI_RULES
+    rules: ClassVar[tuple[Rule, ...]] = (
+        *URI_RULES,
+        Rule(
+            field="tag",
+            cel="!has(self.tag) || !has(self.digest)",
+            holds=lambda dataset: dataset.tag is None or dataset.digest is None,
+            problem="does not go with digest, which names the version already",
+            fix="keep one of them",
+        ),
+    )
 
     uri: Uri
     """Folder of the built dataset: any fsspec URL, pvc://claim/path, or for seedbed run a local path. It
@@ -83,6 +93,9 @@ class Dataset(Block):
     secret_ref: SecretRef | None = None
     """Secret with the credentials for reading: known keys, mounted as files. It may change while the job
     is suspended."""
+    tag: DatasetTag | None = None
+    """Tag of the version to train on, as `seedbed dataset tag` sets it. The first attempt resolves it and
+    pins the digest, which alone identifies the run. Default: the newest version."""
     digest: Digest | None = None
     """Digest that the dataset must have. Default: the digest that the first attempt finds, which is then
     pinned."""
@@ -191,7 +204,7 @@ class Recipe(Block):
     )
 
     dataset: Dataset
-    """Dataset to train on. Part of the recipe: immutable, except for uri and secretRef, which may change
+    """Dataset to train on. Part of the recipe: immutable, except for uri, secretRef and tag, which may change
     while the job is suspended."""
     model: Model
     """Model to train: a built-in one by name, or a user's by entrypoint. Part of the recipe: immutable."""

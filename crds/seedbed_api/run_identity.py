@@ -30,8 +30,8 @@ class ExpectedIdentity:
 
 NOTHING_EXPECTED = ExpectedIdentity()
 
-EXCLUDED = ("dataset.uri", "dataset.secretRef", "model.code.uri")
-"""Fields of the recipe with locations and credentials, not content."""
+EXCLUDED = ("dataset.uri", "dataset.secretRef", "dataset.tag", "model.code.uri")
+"""Fields of the recipe with locations and credentials, not content. A tag is where a digest was found."""
 
 NOT_OF_A_TRAJECTORY = (
     "evaluation",

@@ -148,6 +148,16 @@ Digest = Annotated[
     ),
 ]
 
+DatasetTag = Annotated[
+    str,
+    Matches(
+        r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        64,
+        "must be 1 to 64 letters, digits, dots, dashes and underscores",
+        "write a tag that `seedbed dataset tag URL` lists",
+    ),
+]
+
 
 def _uri(longest: int) -> Matches:
     return Matches(

@@ -13,8 +13,16 @@ import numpy as np
 import pytest
 
 from seedbed.dataset.builder import BuildOptions, build_dataset
+from seedbed.dataset.comparison import compare_datasets
+from seedbed.dataset.extension import extend_dataset
 from seedbed.dataset.integrity_check import check_dataset
+from seedbed.dataset.lineage import list_versions
 from seedbed.dataset.reader import open_dataset
+from seedbed.dataset.row_sampling import SampleOptions, sample_rows
+from seedbed.dataset.row_statistics import measure_dataset
+from seedbed.dataset.statistics_report import statistics_document
+from seedbed.dataset.version_reference import open_version, parse_reference
+from seedbed.dataset.version_tags import list_tags, set_tag
 from seedbed.storage import open_storage
 from seedbed_api.errors import UserError
 from support.datasets.image_files import build, two_classes
@@ -93,3 +101,27 @@ def test_source_and_dataset_on_s3_have_the_digest_of_the_local_ones(s3: Gateway,
         options = BuildOptions(engine=engine, parallelism=2, shard_bytes=2_000, batch_bytes=500)
         assert build_dataset(source, folder, options=options).manifest.digest == on_disk
         assert check_dataset(open_dataset(folder)) == []
+
+
+@pytest.mark.s3
+def test_versions_tags_and_comparisons_on_s3_are_those_on_disk(s3: Gateway, tmp_path) -> None:
+    """The commands of versions use lists, exclusive creation and ranges, and give the same digests."""
+    source, more = two_classes(tmp_path / "source"), two_classes(tmp_path / "more", first_seed=900)
+    options = BuildOptions(parallelism=1, shard_bytes=2_000, batch_bytes=500)
+    found, secret = [], s3.secret(tmp_path / "secret")
+    for url in (f"{s3.bucket()}/ds", str(tmp_path / "ds")):
+        dest = open_storage(url, secret=secret)
+        first = build_dataset(open_storage(str(source)), dest, options=options).manifest
+        assert set_tag(dest, "v1", first.digest, move=False)
+        extended = extend_dataset(open_storage(str(more)), dest, options=options)
+        with pytest.raises(UserError, match="it names version"):
+            set_tag(dest, "v1", extended.result.manifest.digest, move=False)
+        old, new = (
+            open_version(parse_reference(f"{url}{version}"), secret=secret) for version in ("@v1", "")
+        )
+        compared = compare_datasets(old, new, check_images=True)
+        drawn = [row.id for row in sample_rows(new, SampleOptions(rows=5))]
+        measured = statistics_document(measure_dataset(new, distance=3), listed=3) | {"url": ""}
+        versions = [(one.digest, one.parent, one.rows) for one in list_versions(dest)]
+        found.append((extended.addition, compared.counts, drawn, measured, versions, list_tags(dest)))
+    assert found[0] == found[1]

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from support.datasets.image_files import png, two_classes, write_files
-from support.runs.command_line import Typed, typed
+from support.runs.command_line import Scene, Typed, typed
 
 
 class Desk:
@@ -61,7 +61,7 @@ def test_a_dataset_grows_and_its_versions_are_named_and_compared(desk: Desk) -> 
 
 
 REFUSED = {
-    "diff {data} {data}@v9": "UnknownTag",
+    "diff {data} {data}@v9": "InvalidDataset",
     "diff {data} {data}@sha256:12": "InvalidOption",
     "diff {data} sha256:000000": "DatasetChanged",
     "diff {data} {folder}/nothing": "InvalidDataset",
@@ -71,10 +71,10 @@ REFUSED = {
     "tag {folder}/nothing v1": "InvalidDataset",
     "tag {folder}/nothing": "InvalidDataset",
     "tag {data} --move": "InvalidOption",
-    "tag {data} v9 --delete": "UnknownTag",
+    "tag {data} v9 --delete": "InvalidDataset",
     "versions {folder}/nothing": "InvalidDataset",
     "stats {folder}/nothing": "InvalidDataset",
-    "stats {data}@v9": "UnknownTag",
+    "stats {data}@v9": "InvalidDataset",
     "stats {data} --distance 8": "InvalidUsage",
     "sample {data} {folder}/source": "OutputExists",
     "sample {data} {folder}/out --class bird": "UnknownClass",
@@ -146,3 +146,30 @@ def test_a_sample_is_a_folder_or_a_sheet_and_equal_for_equal_seeds(desk: Desk) -
         assert desk.type("sample", desk.data, desk.folder / sheet).exit_code == 0
         assert (desk.folder / sheet).read_bytes().startswith(start)
         assert desk.type("sample", desk.data, desk.folder / sheet).exit_code == 2
+
+
+def test_a_manifest_names_a_tag_and_the_run_is_that_of_its_digest(scene: Scene) -> None:
+    data = scene.copied()
+    scene.type("dataset", "tag", data, "v1")
+    scene.job(dataset__uri=str(data))
+    newest = scene.run("-o", "json").status
+    more = two_classes(scene.folder / "more", per_class=4, first_seed=700)
+    for name in ("cat", "dog"):
+        (more / name).rename(more / f"class{('cat', 'dog').index(name)}")
+    assert scene.type("dataset", "add", more, data).exit_code == 0
+
+    scene.job(dataset__uri=str(data), dataset__tag="v1")
+    tagged = scene.run("-o", "json")
+    assert tagged.exit_code == 0, tagged
+    assert (tagged.status["runID"], tagged.status["dataset"]) == (newest["runID"], newest["dataset"])
+    scene.type("dataset", "tag", data, "v1", "--move")
+    moved = scene.run("-o", "json").status
+    assert moved["dataset"]["digest"] != newest["dataset"]["digest"]
+    assert moved["runID"] != newest["runID"]
+
+    scene.job(dataset__uri=str(data), dataset__tag="v2")
+    refused = scene.run()
+    assert refused.exit_code == 2
+    assert refused.errors[-1].startswith("error: InvalidDataset: spec.dataset.tag: "), refused.errors
+    scene.job(dataset__uri=str(data), dataset__tag="v1", dataset__digest=moved["dataset"]["digest"])
+    assert "spec.dataset.tag" in scene.run().errors[-1]

@@ -284,6 +284,17 @@ CASES: dict[str, Case] = {
         server="must have at most one of everyEpochs and everySteps",
     ),
     # dataset
+    "a tagged dataset": Case(change={"spec.dataset.tag": "v1.2-rc_3"}),
+    "a tag that is none": Case(
+        change={"spec.dataset.tag": "a/b"},
+        line="spec.dataset.tag: must be 1 to 64 letters, digits, dots, dashes and underscores",
+    ),
+    "a tag and a digest": Case(
+        change={"spec.dataset.tag": "v1", "spec.dataset.digest": DIGEST},
+        line="spec.dataset.tag: does not go with digest, which names the version already (got 'v1'); "
+        "keep one of them",
+        server="does not go with digest, which names the version already; keep one of them",
+    ),
     "a pinned dataset": Case(change={"spec.dataset.digest": DIGEST}),
     "a digest in upper case": Case(
         change={"spec.dataset.digest": "sha256:" + "A" * 64},

@@ -12,6 +12,7 @@ from rich.filesize import decimal
 
 from seedbed.cli.dataset_add import add
 from seedbed.cli.dataset_diff import diff
+from seedbed.cli.dataset_group import group
 from seedbed.cli.dataset_options import (
     folder,
     open_dataset_version,
@@ -44,7 +45,7 @@ def command() -> None:
     """Build, extend, compare, show, check and export datasets."""
 
 
-for _subcommand in (add, diff, sample, stats, versions, tag):
+for _subcommand in (add, diff, group, sample, stats, versions, tag):
     command.add_command(_subcommand)
 
 

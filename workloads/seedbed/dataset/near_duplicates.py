@@ -48,7 +48,7 @@ def find_near_duplicates(
     for part in _parts(unique, distance):
         order = np.lexsort((unique[:, 1], unique[:, 0], part))
         incomplete |= _search(unique, part, order, distance, marks, near, parent)
-    root = first[_roots(parent, np.arange(len(unique)))][inverse]
+    root = first[roots_of(parent, np.arange(len(unique)))][inverse]
     return NearDuplicates(group=_first_rows(root), neighbour_marks=near[inverse], incomplete=incomplete)
 
 
@@ -99,21 +99,22 @@ def _search(
         one, other = order[pairs], order[pairs + ahead]
         np.bitwise_or.at(near, one, marks[other])
         np.bitwise_or.at(near, other, marks[one])
-        _join(parent, one, other)
+        join_pairs(parent, one, other)
     return True
 
 
-def _join(parent: Positions, one: Positions, other: Positions) -> None:
+def join_pairs(parent: Positions, one: Positions, other: Positions) -> None:
     """Make one tree of the trees of each pair; a root is the smallest of its tree."""
     while True:
-        roots = _roots(parent, one), _roots(parent, other)
+        roots = roots_of(parent, one), roots_of(parent, other)
         apart = roots[0] != roots[1]
         if not apart.any():
             return
         np.minimum.at(parent, np.maximum(*roots)[apart], np.minimum(*roots)[apart])
 
 
-def _roots(parent: Positions, nodes: Positions) -> Positions:
+def roots_of(parent: Positions, nodes: Positions) -> Positions:
+    """Return the root of each node, and shorten the paths to it."""
     found = parent[nodes]
     while (parent[found] != found).any():
         found = parent[found]

@@ -27,15 +27,19 @@ def require_tag_name(name: str, *, fix: str = "write for example v1 or 2026-07")
         raise UserError("InvalidOption", refusal("TAG", name, problem, fix))
 
 
-def tagged_digest(storage: Storage, name: str) -> str:
-    """Return the digest that a tag names; `UserError` where there is no such tag or it is damaged."""
+def tagged_digest(storage: Storage, name: str, *, field: str = "TAG") -> str:
+    """Return the digest that a tag names; `UserError` names `field` where there is no such tag.
+
+    `UserError("InvalidDataset")` where there is no dataset, or the tag is damaged.
+    """
     try:
         data = read_bounded(storage, _path(name), _LIMIT)
     except FileNotFoundError:
         if not storage.exists(MANIFEST):
             raise invalid_dataset(storage.url, f"there is no dataset here ({MANIFEST} is missing)") from None
         fix = "`seedbed dataset tag URL` lists the tags; a digest begins with sha256:"
-        raise UserError("UnknownTag", refusal("TAG", name, f"{storage.url} has no such tag", fix)) from None
+        line = refusal(field, name, f"{storage.url} has no such tag", fix)
+        raise UserError("InvalidDataset", line) from None
     return _parse(storage, name, data)
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
 from seedbed.dataset import Dataset, open_dataset
 from seedbed.dataset.renewal import RENEWAL
+from seedbed.dataset.version_tags import tagged_digest
 from seedbed.driver.error_policy import errors_name_field
 from seedbed.driver.output_trust import run_folder_of, trust_of
 from seedbed.driver.startup_timings import StartupTimings
@@ -21,7 +22,7 @@ from seedbed.feed import FeedKind, StreamSpec
 from seedbed.feed.stream_spec import DEFAULT_CACHE_BYTES
 from seedbed.ray_cluster.cluster_interface import TaskRunner, WorkerRange
 from seedbed.runs.run_folder import ENVIRONMENT, RunFolder
-from seedbed.storage import open_storage
+from seedbed.storage import Storage, open_storage
 from seedbed.training.recipe_mapping import (
     arithmetic_of,
     early_stopping_of,
@@ -168,9 +169,9 @@ def probe_environment(device: str, cluster: TaskRunner | None = None) -> ProbedE
 
 
 def _draft(job: TrainingJob, options: RunOptions, timings: StartupTimings) -> _ResolvedRecipe:
-    pinned = job.spec.dataset.digest or options.expected.dataset_digest
     with errors_name_field("spec.dataset.uri"):
         storage = open_storage(job.spec.dataset.uri, secret=options.dataset_secret)
+        pinned = _pinned_digest(job, options, storage)
         dataset = open_dataset(storage, digest=pinned, checked_indices=options.checked_indices)
         if selects_by_key(job):
             options = replace(options, checked_indices=dataset.check_rows())
@@ -183,6 +184,14 @@ def _draft(job: TrainingJob, options: RunOptions, timings: StartupTimings) -> _R
     return _ResolvedRecipe(
         job=job, options=options, dataset=dataset, samples=samples, code=code, resolved=resolved
     )
+
+
+def _pinned_digest(job: TrainingJob, options: RunOptions, storage: Storage) -> str | None:
+    """Return the digest that the spec or an attempt before named, or else the one that a tag names now."""
+    pinned = job.spec.dataset.digest or options.expected.dataset_digest
+    if pinned is None and job.spec.dataset.tag is not None:
+        return tagged_digest(storage, job.spec.dataset.tag, field="spec.dataset.tag")
+    return pinned
 
 
 def _complete(draft: _ResolvedRecipe) -> ResolvedRun | None:
