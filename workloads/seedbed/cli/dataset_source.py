@@ -70,6 +70,8 @@ def source_options(command: Command) -> Command:
 
 def open_source(source: str, secret: Path | None, options: dict[str, Any]) -> tuple[Storage, dict[str, Any]]:
     """Return the storage of SOURCE, and the options with the files and the classes that it names."""
-    place = find_source(source, secret=secret, suffixes=ALL_SUFFIXES)
+    place = find_source(source, secret=secret, suffixes=(*ALL_SUFFIXES, ".csv"))
     classes = parse_classes(options["classes"])
+    if options["csv"] is None and place.files is not None and place.files[0].lower().endswith(".csv"):
+        options = options | {"csv": place.files[0]}
     return place.storage, options | {"classes": classes, "source_files": place.files}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import PIL
@@ -102,6 +103,7 @@ def build_dataset(
         group_by=options.group_by,
         top_folders=options.top_folders,
         options=_source_options(options),
+        fetched=partial(progress, "fetching"),
     )
     job = IngestJob(
         source=source,
@@ -138,6 +140,7 @@ def _source_options(options: BuildOptions) -> SourceOptions:
         columns=columns,
         classes=options.classes,
         files=options.source_files,
+        skip_bad=options.on_error == "skip",
     )
 
 

@@ -18,6 +18,7 @@ from seedbed.dataset.source_listing import (
     nfc,
 )
 from seedbed.dataset.sources.column_options import ColumnOptions, missing_column
+from seedbed.dataset.sources.url_fetch import URL
 from seedbed.storage import Storage, UnreadableObject, open_storage
 from seedbed.storage.object_limits import CSV_FILE
 from seedbed_api.errors import UserError, refusal
@@ -39,17 +40,20 @@ def list_csv(
 ) -> SourceListing:
     """List the images that a CSV file names; `UserError` names the flag or the column."""
     group = None if group_by is None else nfc(group_by.strip())
-    files = DiskSpill(LISTING_SCHEMA)
+    files, urls = DiskSpill(LISTING_SCHEMA), False
     for parsed in _parse(_read_file(storage, csv), csv):
         table = _with_roles(parsed, columns or ColumnOptions(), csv)
         _require_columns(table.column_names, csv=csv, group=group)
         by = "group" if group is None and "group" in table.column_names else group
         used = dict.fromkeys(("image", "label", "split", by))
         rows = _without_blank_rows(table.select([name for name in used if name in table.column_names]))
+        urls = urls or bool(
+            pc.any(pc.match_substring_regex(pc.utf8_trim_whitespace(rows["image"]), URL)).as_py()
+        )
         files.add(files_table(_listing_columns(rows, by, first=files.num_rows + 1)))
     if files.num_rows == 0:
         raise _invalid(csv, "it has a header and no rows", "write a line for each image")
-    return SourceListing(files=files, ignored=0)
+    return SourceListing(files=files, ignored=0, urls=urls)
 
 
 def _invalid(csv: str, problem: str, fix: str) -> UserError:
@@ -151,7 +155,7 @@ def _listing_columns(table: pa.Table, group: str | None, *, first: int) -> list[
     trimmed = pc.utf8_trim_whitespace(table["image"])
     problems = [
         (pc.equal(trimmed, ""), "outside-source: the row names no image"),
-        (pc.match_substring_regex(trimmed, r"^/|^[a-zA-Z0-9+.-]+://|(^|/)\.\.(/|$)"), "outside-source"),
+        (_leads_out(trimmed), "outside-source"),
         (pc.match_substring(path, "\0"), "outside-source: the path holds a NUL character"),
         (pc.is_null(label), "no-label"),
         (pc.and_(pc.is_valid(split), pc.is_null(code)), "unknown-split"),
@@ -167,11 +171,19 @@ def _listing_columns(table: pa.Table, group: str | None, *, first: int) -> list[
     ]
 
 
+def _leads_out(path: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return which paths are none below SOURCE, and no URLs to fetch either."""
+    outside = pc.match_substring_regex(path, r"^/|^[a-zA-Z0-9+.-]+://|(^|/)\.\.(/|$)")
+    return pc.and_(outside, pc.invert(pc.match_substring_regex(path, URL)))
+
+
 def _paths(column: pa.ChunkedArray, first: int) -> pa.ChunkedArray:
     """Return the paths; a row without a path is named by its number."""
     numbers = pa.array(range(first, first + len(column)), pa.int64()).cast(pa.string())
     rows = pc.binary_join_element_wise("row ", numbers, "")
-    return pc.if_else(pc.equal(pc.utf8_trim_whitespace(column), ""), rows, column)
+    trimmed = pc.utf8_trim_whitespace(column)
+    column = pc.if_else(pc.match_substring_regex(trimmed, URL), trimmed, column)
+    return pc.if_else(pc.equal(trimmed, ""), rows, column)
 
 
 def _normalized(column: pa.ChunkedArray) -> pa.ChunkedArray:

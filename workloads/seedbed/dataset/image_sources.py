@@ -10,6 +10,7 @@ from seedbed.dataset.csv_listing import list_csv
 from seedbed.dataset.source_listing import SourceListing
 from seedbed.dataset.sources.column_options import FLAGS, ColumnOptions
 from seedbed.dataset.sources.formats import SUFFIXES, SourceOptions, find_format, list_rows
+from seedbed.dataset.sources.url_fetch import Fetched, fetch_images
 from seedbed.storage import LocalStorage, Storage
 from seedbed.storage.storage_errors import local_error
 from seedbed_api.errors import UserError, refusal
@@ -22,6 +23,7 @@ def list_source(
     group_by: str | None,
     top_folders: str = "auto",
     options: SourceOptions | None = None,
+    fetched: Fetched = lambda *_: None,
 ) -> SourceListing:
     """List a source; `UserError` where it is missing, empty or not a dataset."""
     options = replace(options or SourceOptions(), csv=csv)
@@ -30,7 +32,8 @@ def list_source(
     found = find_format(storage, options)
     if found in SUFFIXES:
         _require_options_of_tables(found, top_folders)
-        return _with_rows(list_rows(storage, found, options), storage)
+        listing = list_rows(storage, found, options)
+        return _with_rows(fetch_images(listing, skip=options.skip_bad, fetched=fetched), storage)
     _require_options_of_files(csv, options.columns)
     if csv is not None and top_folders != "auto":
         fix = "remove it: a CSV file names label and split of each image"
@@ -39,6 +42,7 @@ def list_source(
         listing = list_folders(storage, group_by=group_by, top_folders=top_folders)
     else:
         listing = list_csv(storage, csv=csv, group_by=group_by, columns=options.columns)
+        listing = fetch_images(listing, skip=options.skip_bad, fetched=fetched)
     return _with_rows(listing, storage)
 
 

@@ -51,6 +51,8 @@ class SourceListing:
     """The files that `container` counts."""
     class_order: tuple[str, ...] | None = None
     """All class names by label, where the source says them; None: those of the rows, by code point."""
+    urls: bool = False
+    """Some paths are URLs, to be fetched."""
 
     def classes(self) -> tuple[str, ...]:
         """Return the class names by label."""

@@ -42,6 +42,8 @@ class SourceOptions:
     classes: tuple[str, ...] | None = None
     files: tuple[str, ...] | None = None
     """The files of the folder that SOURCE names; None: all."""
+    skip_bad: bool = False
+    """Bad rows are left out: also those whose server does not answer."""
 
 
 def find_format(storage: Storage, options: SourceOptions) -> str:

@@ -19,6 +19,7 @@ from seedbed.dataset.source_listing import (
 )
 from seedbed.dataset.sources.image_spill import ImageSpill
 from seedbed.dataset.sources.label_names import LabelNames
+from seedbed.dataset.sources.url_fetch import is_url
 from seedbed.storage.object_limits import SOURCE_IMAGE
 
 _SPILL = 0
@@ -56,6 +57,7 @@ class RowCollector:
         self._images = ImageSpill()
         self._containers: list[RowContainer] = []
         self._rows: list[tuple[object, ...]] = []
+        self.urls = False
 
     def add_container(self, container: RowContainer) -> int:
         """Return the number of a file that holds bytes of rows."""
@@ -71,6 +73,8 @@ class RowCollector:
         where, bad_image = self._where(row)
         reason = row.reason or bad_image or bad_label or bad_split or bad_group
         path = row.place if not row.path or reason else row.path
+        if row.path is not None and not reason and is_url(row.path):
+            path, self.urls = row.path.strip(), True
         self._rows.append((encode_path(path), name, code, group, reason, *where))
         if len(self._rows) >= ROWS_PER_BLOCK:
             self._flush()
@@ -80,7 +84,9 @@ class RowCollector:
         self._flush()
         containers = (self._images.finish(), *self._containers)
         order = self.labels.order()
-        return SourceListing(files=self._files, ignored=ignored, containers=containers, class_order=order)
+        return SourceListing(
+            files=self._files, ignored=ignored, containers=containers, class_order=order, urls=self.urls
+        )
 
     def _where(self, row: SourceRow) -> tuple[tuple[int | None, int | None, int | None], str | None]:
         if row.range is not None:
@@ -106,7 +112,7 @@ class RowCollector:
 
 def _bad_path(path: str) -> str | None:
     """Return why a path is none below SOURCE."""
-    if _OUTSIDE.search(path.strip()) is not None:
+    if _OUTSIDE.search(path.strip()) is not None and not is_url(path):
         return "outside-source"
     return "outside-source: the path holds a NUL character" if "\0" in path else None
 
