@@ -42,7 +42,7 @@ lock: .venv/.installed ## Resolve requirements/*.lock anew: the newest versions 
 	  --no-header --no-annotate requirements/bootstrap.in -o requirements/bootstrap.lock
 	$(BIN)/uv pip compile --upgrade --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --no-annotate --all-extras pyproject.toml -o requirements/dev.lock
-	for image in operator:operator train,mlflow,zoo:workload; do extras=$${image%:*}; $(BIN)/uv pip compile --quiet --universal \
+	for image in operator:operator train,mlflow,zoo,gcs,azure:workload; do extras=$${image%:*}; $(BIN)/uv pip compile --quiet --universal \
 	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --extra $${extras//,/ --extra } \
 	  --constraint requirements/dev.lock pyproject.toml -o requirements/$${image#*:}.lock; done
 
@@ -127,7 +127,7 @@ test-scenarios: .venv/.installed ## Whole runs in one process: bad input, damage
 
 .PHONY: test-data
 test-data: .venv/.installed ## Datasets and run folders on Ray Data, HTTP and a real S3 server
-	@$(TESTBED) build versitygw || echo "not run: the S3 tier, its server could not be built"
+	@$(TESTBED) build versitygw fake-gcs-server || echo "not run: what needs S3 or Google, the servers could not be built"
 	$(PYTEST) tests/data -m "not exhaustive"
 
 .PHONY: test-matrix

@@ -19,7 +19,7 @@ from seedbed_api.job_kinds import JobSpec
 from seedbed_api.trainingprofile import Allowed
 from seedbed_api.uri_validation import claim_of
 
-REMOTE_SCHEMES = ("s3", "s3a", "http", "https")
+REMOTE_SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "webhdfs", "swebhdfs", "http", "https")
 """Allowed schemes if the profile lists no prefixes; paths would be inside the pod."""
 
 MOST_SPEC_BYTES = 100_000
@@ -196,7 +196,7 @@ def _refused(reason: RunningReason, field: str, value: Any, profile_list: str) -
 
 
 def _not_remote(field: str, uri: str) -> PolicyViolation:
-    known = ", ".join(f"{scheme}://" for scheme in REMOTE_SCHEMES)
+    known = "s3://, gs://, az://, webhdfs://, http(s)://"
     problem = "does not lie in a store that pods can reach"
     fix = f"write a URL of {known} or pvc://claim/folder, or ask the admin to list it in allowedURIPrefixes"
     line = refusal(field, uri, problem, fix)

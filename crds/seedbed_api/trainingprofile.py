@@ -247,8 +247,8 @@ class Allowed(Block):
     """The largest job; a larger one is refused, not cut."""
     allowed_uri_prefixes: UriPrefixes = ()
     """Allowed URL prefixes of datasets, code and outputs, in whole segments: s3://data allows s3://data/a
-    and not s3://database. Default: every S3 and HTTP URL. Paths inside the pod are never allowed; claims
-    have their own list."""
+    and not s3://database. Default: every URL of S3, Google Cloud Storage, Azure, WebHDFS and HTTP. Paths
+    inside the pod are never allowed; claims have their own list."""
     allowed_secrets: Names = ()
     """Secrets that a job may name."""
     allowed_persistent_volume_claims: Names = ()

@@ -1,6 +1,6 @@
-"""Go tools of the testbed: two modules, Kubernetes and what is beside it, built once per content into the user's cache.
+"""Go tools of the testbed, built once per content into the user's cache.
 
-The tools are one module so that they share what they compile: each alone brings most of Kubernetes' client libraries.
+Each folder with a go.mod is a module. The tools of one share what they compile: most bring Kubernetes' client libraries.
 """
 
 from __future__ import annotations
@@ -70,8 +70,9 @@ HELM3 = Tool(name="helm3", package="helm.sh/helm/v3/cmd/helm")
 HELM4 = Tool(name="helm4", package="helm.sh/helm/v4/cmd/helm")
 KWOK = Tool(name="kwok", package="sigs.k8s.io/kwok/cmd/kwok")
 PAUSE = Tool(name="pause", package="./pause")
+GCS_SERVER = Tool(name="fake-gcs-server", package="github.com/fsouza/fake-gcs-server", module="gcs")
 VERSITYGW = Tool(name="versitygw", package="github.com/versity/versitygw/cmd/versitygw")
-TOOLS = (KUBERNETES, PAUSE, VERSITYGW, KWOK, COREDNS, HELM3, HELM4)
+TOOLS = (KUBERNETES, PAUSE, VERSITYGW, GCS_SERVER, KWOK, COREDNS, HELM3, HELM4)
 
 
 def need(missing: Sequence[str]) -> None:
@@ -105,8 +106,13 @@ def built(tool: Tool) -> Path:
 
 def binary_of(tool: Tool) -> Path:
     """Return where the binary of the tool's present content lies, built or not."""
+    return cache_folder() / _content(tool) / tool.name
+
+
+def cache_folder() -> Path:
+    """Return the folder of what is built or installed once per content."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "seedbed" / "testbed" / _content(tool) / tool.name
+    return cache / "seedbed" / "testbed"
 
 
 def _content(tool: Tool) -> str:

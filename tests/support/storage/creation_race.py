@@ -6,18 +6,20 @@ import threading
 
 from seedbed.storage import Storage
 
+CREATORS = 16
+
 
 def check_only_the_first_creator_wins(store: Storage, path: str) -> None:
-    """Let eight threads create one object: one wins, and what lies there is its."""
+    """Let threads create one object: one wins, and what lies there is its."""
     won: list[int] = []
-    start = threading.Barrier(8)
+    start = threading.Barrier(CREATORS)
 
     def claim(number: int) -> None:
         start.wait()
         if store.create(path, str(number).encode()):
             won.append(number)
 
-    threads = [threading.Thread(target=claim, args=(number,)) for number in range(8)]
+    threads = [threading.Thread(target=claim, args=(number,)) for number in range(CREATORS)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -90,7 +90,15 @@ def test_a_prefix_allows_whole_segments(prefix: str, uri: str, allowed: bool) ->
 
 @pytest.mark.parametrize(
     ("uri", "allowed"),
-    [("s3://a", True), ("https://a/b", True), ("gs://a", False), ("/a", False), ("a", False)],
+    [
+        ("s3://a", True),
+        ("https://a/b", True),
+        ("gs://a", True),
+        ("webhdfs://a:1/b", True),
+        ("ftp://a", False),
+        ("/a", False),
+        ("a", False),
+    ],
 )
 def test_without_prefixes_stores_are_allowed_and_paths_are_not(uri: str, allowed: bool) -> None:
     assert uri_allowed(uri, []) is allowed

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _VARIABLES = (
     *("TMPDIR", "TEMP", "TMP", "RAY_TMPDIR", "PYTHONPATH", "HOME", env_vars.CLAIMS_FOLDER),
     *("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE"),
+    *("GOOGLE_APPLICATION_CREDENTIALS", "AZURE_FEDERATED_TOKEN_FILE"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
 )
 """Variables that hold local paths and are read again and again, here and in the processes of workers."""
@@ -30,7 +31,10 @@ _J = TypeVar("_J", bound="TrainingJob | SweepJob")
 def set_absolute_variables(environ: MutableMapping[str, str]) -> None:
     """Make the local paths of an environment absolute, for this process and those that it starts."""
     for name in _VARIABLES:
-        paths = [path for path in environ.get(name, "").split(os.pathsep) if path]
+        value = environ.get(name, "")
+        if value.lstrip().startswith("{"):  # credentials themselves, instead of their file
+            continue
+        paths = [path for path in value.split(os.pathsep) if path]
         if any(not Path(path).is_absolute() for path in paths):
             with errors_name_field(name):
                 environ[name] = os.pathsep.join(str(absolute_path(Path(path))) for path in paths)

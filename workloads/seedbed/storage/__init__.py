@@ -15,6 +15,7 @@ from seedbed.storage.local_storage import LocalStorage
 from seedbed.storage.object_limits import DOCUMENT, ObjectLimit
 from seedbed.storage.storage_errors import DamagedObject, OversizedObject, ShortRead, UnreadableObject
 from seedbed.storage.storage_urls import (
+    ALIASES,
     Location,
     absolute_path,
     absolute_url,
@@ -140,7 +141,7 @@ def _remote(location: Location, secret: Path | None, retry_seconds: float) -> St
     from seedbed.storage.fsspec_connections import Connection
     from seedbed.storage.remote_storage import RemoteStorage
 
-    scheme = {"s3a": "s3"}.get(location.scheme, location.scheme)
+    scheme = ALIASES.get(location.scheme, location.scheme)
     check_supported(scheme, location.shown)
     return RemoteStorage(
         connection=Connection(scheme=scheme, secret=secret),

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import ssl
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seedbed.storage.secret_folder import CERTIFICATE, HTTP_KEYS, S3_KEYS, Secret, read_secret
+from seedbed.storage.secret_folder import (
+    AZURE_KEYS,
+    CERTIFICATE,
+    GCS_KEYS,
+    HDFS_KEYS,
+    HTTP_KEYS,
+    S3_KEYS,
+    Secret,
+    read_secret,
+)
 from seedbed.storage.storage_urls import KNOWN_SCHEMES
 from seedbed_api.errors import UserError, refusal
 
@@ -18,7 +29,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 60
-WRITABLE_SCHEMES = frozenset({"memory", "s3"})
+WRITABLE_SCHEMES = frozenset({"memory", "s3", "gs", "az", "webhdfs", "swebhdfs"})
 """Schemes whose exclusive creation is atomic, as the run folder needs it."""
 
 _ONE_PUT_BYTES = 1 << 29
@@ -62,7 +73,7 @@ class Connection:
     @property
     def keys(self) -> str:
         """Return the names of the credentials, for messages about denied access."""
-        names = S3_KEYS[:4] if self.scheme == "s3" else HTTP_KEYS
+        names = _KEYS.get(self.scheme, HTTP_KEYS)
         where = f"the files of {self.secret}" if self.secret else "the environment"
         return f"{', '.join(names)} in {where}"
 
@@ -74,6 +85,8 @@ def _reconnect(scheme: str, secret: Path | None) -> Connection:
 def _connect(scheme: str, secret: Secret) -> AbstractFileSystem:
     import fsspec  # takes 0.1 s, s3fs 0.4 s: for remote stores only
 
+    if scheme in _STORES:
+        return _open_store(scheme, secret)
     options = _OPTIONS.get(scheme, _no_options)(secret)
     try:
         cls = fsspec.get_filesystem_class(scheme)
@@ -150,4 +163,32 @@ def _context(certificate: Path) -> ssl.SSLContext:
         raise UserError("SecretNotFound", message) from error
 
 
+def _open_store(scheme: str, secret: Secret) -> AbstractFileSystem:
+    """Open a store whose client is of this package and needs an extra."""
+    module, extra = _STORES[scheme]
+    try:
+        opened: Callable[[str, Secret, ssl.SSLContext | None], AbstractFileSystem]
+        opened = importlib.import_module(module).open_store
+    except ImportError as error:
+        fix = f"install seedbed[{extra}], or use an image that has it"
+        problem = f"needs the package {error.name or error}, which is not installed"
+        raise UserError("InvalidStorageURL", refusal("uri", f"{scheme}://", problem, fix)) from error
+    return opened(scheme, secret, _context(secret.certificate) if secret.certificate else None)
+
+
 _OPTIONS = {"s3": _s3_options, "http": _http_options, "https": _http_options}
+_STORES = {
+    "gs": ("seedbed.storage.gcs_store", "gcs"),
+    "az": ("seedbed.storage.azure_store", "azure"),
+    "webhdfs": ("seedbed.storage.webhdfs_store", "train"),
+    "swebhdfs": ("seedbed.storage.webhdfs_store", "train"),
+}
+"""Module and extra of the stores with clients of their own."""
+_KEYS = {
+    "s3": S3_KEYS[:4],
+    "gs": GCS_KEYS[:1],
+    "az": AZURE_KEYS[:4],
+    "webhdfs": HDFS_KEYS,
+    "swebhdfs": HDFS_KEYS,
+}
+"""What decides about access, for messages."""

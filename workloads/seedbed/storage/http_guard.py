@@ -65,7 +65,8 @@ async def _check_first(
     _session: aiohttp.ClientSession, context: SimpleNamespace, started: aiohttp.TraceRequestStartParams
 ) -> None:
     context.first = started.url
-    _local_allowed.set(True)
+    given = getattr(context, "trace_request_ctx", None)  # of a client that follows redirects itself
+    _local_allowed.set(given["local"] if isinstance(given, dict) else True)
     problem = host_problem(started.url.host or "")
     if problem:
         raise RefusedPlace(problem)

@@ -24,10 +24,22 @@ from seedbed.storage.storage_errors import (
 )
 from seedbed_api.errors import SeedbedError, UserError, refusal
 
-_CLIENTS = ("aiohttp", "aiobotocore", "botocore", "fsspec", "s3fs", "ssl")
+_CLIENTS = (
+    "aiohttp",
+    "aiobotocore",
+    "azure",
+    "botocore",
+    "fsspec",
+    "google",
+    "requests",
+    "s3fs",
+    "ssl",
+    "urllib3",
+)
 _NO_CREDENTIALS = frozenset({"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"})
 _NOT_OURS = frozenset(
     {
+        "AuthenticationFailed",
         "AuthorizationHeaderMalformed",
         "ExpiredToken",
         "InvalidToken",
@@ -172,6 +184,6 @@ def _status(error: BaseException) -> int | None:
 def _code(error: BaseException) -> str:
     response: Any = getattr(error, "response", None)
     if not isinstance(response, dict):
-        return ""
+        return str(getattr(error, "code", "")) if isinstance(error, OSError) else ""
     code = str(response.get("Error", {}).get("Code", ""))
     return "" if code.isdigit() else code

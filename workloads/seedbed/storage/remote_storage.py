@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
@@ -115,9 +116,23 @@ class RemoteStorage:
 
     def paths(self) -> Iterator[str]:
         """Yield all objects in any order; those of a bucket page by page: a list may not fit into memory."""
-        if self.connection.scheme != "s3":
+        if self.connection.scheme == "s3":
+            yield from self._s3_paths()
+        elif hasattr(self.connection.fs, "page"):
+            yield from self._paths_by_page()
+        else:
             yield from self.list()
-            return
+
+    def _paths_by_page(self) -> Iterator[str]:
+        prefix, following = self.connection.fs.folder_prefix(self.address), None
+        while True:
+            page = self._call(".", partial(_page_of, following=following, most=KEYS_PER_PAGE))
+            yield from (key[len(prefix) :] for key in page.keys if key[-1] != "/")
+            following = page.following
+            if following is None:
+                return
+
+    def _s3_paths(self) -> Iterator[str]:
         bucket, prefix, _ = self.connection.fs.split_path(self.address)
         prefix = f"{prefix.rstrip('/')}/" if prefix else ""
         wanted = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": KEYS_PER_PAGE}
@@ -203,3 +218,9 @@ class RemoteStorage:
 
     def _name(self, key: str) -> str:
         return unquote(key) if self.connection.scheme in {"http", "https"} else key
+
+
+def _page_of(fs: Any, key: str, *, following: str | None, most: int) -> Any:
+    from fsspec.asyn import sync
+
+    return sync(fs.loop, fs.page, key, following, most)

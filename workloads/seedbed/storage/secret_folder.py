@@ -17,6 +17,21 @@ S3_KEYS = (
     "AWS_DEFAULT_REGION",
 )
 HTTP_KEYS = ("HTTP_BEARER_TOKEN",)
+EMULATOR = "STORAGE_EMULATOR_HOST"
+GCS_KEYS = ("GOOGLE_APPLICATION_CREDENTIALS", EMULATOR)
+"""The JSON key itself (in the environment also its path), and the endpoint of an emulator."""
+AZURE_KEYS = (
+    "AZURE_STORAGE_CONNECTION_STRING",
+    "AZURE_STORAGE_ACCOUNT",
+    "AZURE_STORAGE_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "AZURE_STORAGE_SERVICE_ENDPOINT",
+    "AZURE_TENANT_ID",
+    "AZURE_CLIENT_ID",
+    "AZURE_CLIENT_SECRET",
+)
+HDFS_KEYS = ("HADOOP_USER_NAME", "WEBHDFS_DELEGATION_TOKEN")
+STORE_KEYS = (*S3_KEYS, *HTTP_KEYS, *GCS_KEYS, *AZURE_KEYS, *HDFS_KEYS)
 MLFLOW_KEYS = (
     "MLFLOW_TRACKING_URI",
     "MLFLOW_TRACKING_TOKEN",
@@ -42,9 +57,9 @@ def read_secret(folder: Path | None) -> Secret:
     if folder is None:
         return Secret(values={}, certificate=None)
     if not _is_folder(folder):
-        fix = f"mount a folder with files named {', '.join((*S3_KEYS, *HTTP_KEYS, CERTIFICATE))}"
+        fix = f"mount a folder with files named {', '.join((*STORE_KEYS, CERTIFICATE))}"
         raise UserError("SecretNotFound", refusal("secretRef", str(folder), "is no folder", fix))
-    known = (*S3_KEYS, *HTTP_KEYS, *MLFLOW_KEYS)
+    known = (*STORE_KEYS, *MLFLOW_KEYS)
     values = {name: _read(folder / name) for name in known if _is_file(folder / name)}
     certificate = folder / CERTIFICATE
     return Secret(values=values, certificate=certificate if _is_file(certificate) else None)

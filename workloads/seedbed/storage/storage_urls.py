@@ -11,13 +11,15 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 from seedbed_api.errors import UserError, refusal
 from seedbed_api.pod_contract import env_vars
 
-KNOWN_SCHEMES = ("file", "http", "https", "memory", "s3")
+KNOWN_SCHEMES = ("file", "http", "https", "memory", "s3", "gs", "az", "webhdfs", "swebhdfs")
 """Schemes that are tested; others of fsspec work where their package is installed."""
 
 _CLAIM = re.compile(r"pvc://([a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?)((?:/.*)?)")
-_WITH_HOST = frozenset({"http", "https", "s3", "s3a"})
+ALIASES = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az"}
+"""Other names of schemes, as tools of the field write them."""
+_WITH_HOST = frozenset({"http", "https", "s3", "gs", "az", "webhdfs", "swebhdfs", *ALIASES})
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*)://")
-_ONE_SLASH = re.compile(rf"({'|'.join((*KNOWN_SCHEMES, 's3a', 'pvc'))}):(?!//)", re.IGNORECASE)
+_ONE_SLASH = re.compile(rf"({'|'.join((*KNOWN_SCHEMES, *ALIASES, 'pvc'))}):(?!//)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +50,10 @@ def parse_location(url: str) -> Location:
     if scheme in _WITH_HOST and not _split_url(url).netloc:
         message = refusal("uri", url, "names no bucket or host", f"write for example {scheme}://name/folder")
         raise UserError("InvalidStorageURL", message)
+    if ALIASES.get(scheme, scheme) == "az" and "@" in _split_url(url).netloc:
+        container = _split_url(url).netloc.partition("@")[0]
+        fix = f"write az://{container}/folder, and the account into AZURE_STORAGE_ACCOUNT"
+        raise UserError("InvalidStorageURL", refusal("uri", printable_url(url), "names an account", fix))
     return Location(scheme=scheme, url=_without_trailing_slash(url), shown=printable_url(url))
 
 
