@@ -107,6 +107,8 @@ def _named_uris(spec: JobSpec) -> Iterator[tuple[str, str]]:
     yield f"{path}.dataset.uri", recipe.dataset.uri
     if recipe.model.code is not None:
         yield f"{path}.model.code.uri", recipe.model.code.uri
+    if recipe.model.weights is not None and recipe.model.weights.uri is not None:
+        yield f"{path}.model.weights.uri", recipe.model.weights.uri
     yield "spec.output.uri", spec.output.uri
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from seedbed_api.base_model import Block, Rule
 from seedbed_api.bounded_lists import BoundedList
 from seedbed_api.decimal_strings import Share
+from seedbed_api.model_weights import Weights
 from seedbed_api.scalar_types import (
     DatasetTag,
     Digest,
@@ -154,6 +155,8 @@ class Model(Block):
     """Arguments of the model."""
     code: Code | None = None
     """Source of the entrypoint's code. Default: the image."""
+    weights: Weights | None = None
+    """Tensors to start from. Default: random ones, from the seed."""
 
 
 class Evaluation(Block):

@@ -30,7 +30,10 @@ class ExpectedIdentity:
 
 NOTHING_EXPECTED = ExpectedIdentity()
 
-EXCLUDED = ("dataset.uri", "dataset.secretRef", "dataset.tag", "model.code.uri")
+EXCLUDED = (
+    *("dataset.uri", "dataset.secretRef", "dataset.tag"),
+    *("model.code.uri", "model.weights.uri", "model.weights.run"),
+)
 """Fields of the recipe with locations and credentials, not content. A tag is where a digest was found."""
 
 NOT_OF_A_TRAJECTORY = (
@@ -46,19 +49,24 @@ NOT_OF_A_TRAJECTORY = (
 learning rates, which the digest of the rates replaces."""
 
 
-def resolve(job: Any, *, dataset_digest: str, code_digest: str | None = None) -> Resolved:
-    """Return the resolved recipe of a TrainingJob or Recipe: defaults filled, dataset and code by digest.
+def resolve(
+    job: Any, *, dataset_digest: str, code_digest: str | None = None, weights_digest: str | None = None
+) -> Resolved:
+    """Return the resolved recipe of a TrainingJob or Recipe: defaults filled, data and code by digest.
 
     Raises UserError DatasetChanged or ModelError when a pinned digest is another one.
     """
     recipe: Recipe = getattr(job, "spec", job)
     _refuse_other_dataset(recipe, dataset_digest)
     _refuse_other_code(recipe, code_digest)
+    _refuse_other_weights(recipe, weights_digest)
     plain = recipe.plain()
     resolved = {camel(block): plain[camel(block)] for block in Recipe.model_fields}
     resolved["dataset"]["digest"] = dataset_digest
     if code_digest is not None:
         resolved["model"].setdefault("code", {})["digest"] = code_digest
+    if recipe.model.weights is not None:
+        resolved["model"]["weights"]["digest"] = weights_digest
     return without(resolved, EXCLUDED)
 
 
@@ -116,4 +124,15 @@ def _refuse_other_code(recipe: Recipe, found: str | None) -> None:
     if pinned is not None and pinned != found:
         fix = "restore the code or pin its present digest"
         line = refusal("spec.model.code.digest", pinned, f"is not the code's digest {found}", fix)
+        raise UserError("ModelError", line)
+
+
+def _refuse_other_weights(recipe: Recipe, found: str | None) -> None:
+    weights = recipe.model.weights
+    assert weights is None or found is not None, "weights enter the identity by their digest"
+    if weights is not None and weights.digest not in (None, found):
+        fix = "restore the weights or pin their present digest"
+        line = refusal(
+            "spec.model.weights.digest", weights.digest, f"is not the weights' digest {found}", fix
+        )
         raise UserError("ModelError", line)

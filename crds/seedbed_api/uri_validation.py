@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from seedbed_api.base_model import Rule
 
@@ -41,3 +42,12 @@ URI_RULES = (
     ),
 )
 """Rules of every block with a field `uri` of a spec."""
+
+
+def where_present(rule: Rule) -> Rule:
+    """Return a rule on `uri` for a block in which it may be left out."""
+    return replace(
+        rule,
+        cel=f"!has(self.uri) || {rule.cel}",
+        holds=lambda block: block.uri is None or rule.holds(block),
+    )

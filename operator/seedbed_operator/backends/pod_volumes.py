@@ -116,6 +116,11 @@ def _claims(spec: JobSpec) -> Iterator[Mount]:
 
 def claims_of(spec: JobSpec) -> tuple[str, ...]:
     """Return the distinct claims in the URLs of the job."""
-    code = spec.recipe.model.code
-    uris = (spec.recipe.dataset.uri, spec.output.uri, *((code.uri,) if code else ()))
+    code, weights = spec.recipe.model.code, spec.recipe.model.weights
+    uris = (
+        spec.recipe.dataset.uri,
+        spec.output.uri,
+        *((code.uri,) if code else ()),
+        *((weights.uri,) if weights and weights.uri else ()),
+    )
     return tuple(dict.fromkeys(claim for claim in map(claim_of, uris) if claim is not None))

@@ -40,6 +40,9 @@ def sweep(**fields: Any) -> Change:
     return Change(kind="SweepJob", **fields)
 
 
+WEIGHTS = {"spec.model.weights": {"uri": "s3://models/a.pt", "digest": DIGEST}}
+MOVED_WEIGHTS = {"spec.model.weights": {"uri": "s3://models/b.pt", "digest": DIGEST}}
+
 CHANGES: dict[str, Change] = {
     "nothing": Change(),
     "more workers": Change(after={"spec.cluster": {"workers": {"max": 4}}}),
@@ -82,6 +85,22 @@ CHANGES: dict[str, Change] = {
     ),
     "taking the code away": Change(
         before=CODE, after={"spec.model": {"entrypoint": "mine.net:Net"}}, field="spec.model.code"
+    ),
+    "moving the weights": Change(before=WEIGHTS, after=MOVED_WEIGHTS, field="spec.model.weights.uri"),
+    "moving the weights while suspended": Change(before={**WEIGHTS, **SUSPENDED}, after=MOVED_WEIGHTS),
+    "other weights while suspended": Change(
+        before={**WEIGHTS, **SUSPENDED},
+        after={"spec.model.weights": {"uri": "s3://models/a.pt", "digest": "sha256:" + "2" * 64}},
+        field="spec.model.weights.digest",
+    ),
+    "a run for a file while suspended": Change(
+        before={**WEIGHTS, **SUSPENDED},
+        after={"spec.model.weights": {"run": "0123abcd", "digest": DIGEST}},
+    ),
+    "taking the weights away": Change(
+        before={**WEIGHTS, **SUSPENDED},
+        after={"spec.model": {"name": "simple-cnn"}},
+        field="spec.model.weights",
     ),
     "another manager": Change(after={"spec.managedBy": "other.dev/operator"}, field="spec.managedBy"),
     "more trials at a time": sweep(after={"spec.parallelTrialCount": 4, "spec.workersPerTrial": 2}),

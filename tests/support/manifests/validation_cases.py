@@ -1,14 +1,14 @@
 """The table of manifests that the models and the API server must judge alike.
 
-Each case is a change of a valid manifest: `path=value` assignments as of `--set`, and the line that the models give
-for it (None where the manifest stays valid). `server` is a part of the API server's message; where it is None
-the server refuses by its schema alone. `server_accepts` marks what only the models see.
+Each case is a change of a valid manifest, and the line that the models give for it (None where it stays valid).
+`server` is a part of the API server's message; where it is None the server refuses by its schema alone.
 """
 
 from __future__ import annotations
 
 from support.manifests.base_manifests import DIGEST, Case
 from support.manifests.cluster_validation_cases import CLUSTER_CASES
+from support.manifests.weights_validation_cases import WEIGHTS_CASES
 
 T, S = "spec.training", "spec.trialTemplate.spec"
 CROP = {"type": "RandomResizedCrop", "randomResizedCrop": {"size": 96}}
@@ -407,4 +407,5 @@ CASES: dict[str, Case] = {
         server_accepts=True,
     ),
     **CLUSTER_CASES,
+    **WEIGHTS_CASES,
 }

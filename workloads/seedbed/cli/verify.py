@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--code", type=click.Path(path_type=Path, exists=True), help="The entrypoint's code: folder, wheel."
 )
+@click.option("--weights", metavar="URL", help="The weights it started from, if not where the receipt says.")
 @click.option("--dataset-secret", type=click.Path(path_type=Path, exists=True), help="Credential files.")
 @click.option("--output-secret", type=click.Path(path_type=Path, exists=True), help="Credential files.")
 @click.option("--policy", type=click.Path(path_type=Path), metavar="FILE", help="Whose signatures count.")
@@ -110,11 +111,13 @@ def _verify(arguments: dict[str, Any], *, quiet: bool) -> VerificationResult:
     _check_options(arguments)
     located = locate_receipt(arguments["receipt"], run=arguments["run"], secret=arguments["output_secret"])
     signers = _check_signatures(arguments, located, quiet=quiet)
-    secret, code = (
+    secret, output_secret, code = (
         None if arguments[name] is None else absolute_path(arguments[name])
-        for name in ("dataset_secret", "code")
+        for name in ("dataset_secret", "output_secret", "code")
     )
-    dataset = None if arguments["dataset"] is None else absolute_url(arguments["dataset"])
+    dataset, weights = (
+        None if arguments[name] is None else absolute_url(arguments[name]) for name in ("dataset", "weights")
+    )
     pin_like_the_run(located)
     from seedbed.replay.verification import VerificationObserver, Window, verify
     from seedbed.replay.worker_config_from_receipt import DataSources
@@ -123,6 +126,8 @@ def _verify(arguments: dict[str, Any], *, quiet: bool) -> VerificationResult:
         dataset=dataset,
         dataset_secret=secret,
         code=code,
+        weights=weights,
+        output_secret=output_secret,
         workers=arguments["workers"],
     )
     window = Window(first=arguments["from_step"], last=arguments["to_step"])

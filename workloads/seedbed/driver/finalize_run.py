@@ -13,6 +13,7 @@ from seedbed.receipts import Decided, Execution, receipt_digest, save_receipt, s
 from seedbed.runs.evaluation_records import Evaluation, read_evaluations
 from seedbed.runs.result_file import Result, save_result
 from seedbed.runs.training_result import TrainingResult
+from seedbed.storage import printable_url
 from seedbed.training.evaluation_metrics import Measure, final_metrics
 from seedbed_api.errors import UserError
 from seedbed_api.timestamps import format_time
@@ -72,6 +73,7 @@ def _decided(
         environment_class=run.environment_class,
         dataset_digest=run.dataset.digest,
         code_digest=code.get("digest"),
+        first_weights_digest=None if run.weights is None else run.weights.digest,
         subjects=outcome.files,
         total_steps=outcome.total_steps,
         ledger_chain=outcome.ledger_chain,
@@ -96,6 +98,8 @@ def _execution(run: ResolvedRun, execution: ExecutionDetails) -> Execution:
         attempts=execution.attempt,
         workers=execution.workers,
         dataset_uri=run.dataset.storage.url,
+        weights_uri=None if run.weights is None else printable_url(run.weights.uri),
+        weights_run=None if run.weights is None else run.weights.run,
     )
 
 

@@ -1,4 +1,4 @@
-"""Absolute locations of dataset, output and code: user code may change the working directory at import."""
+"""Absolute locations of what a job names: user code may change the working directory at import."""
 
 from __future__ import annotations
 
@@ -70,10 +70,13 @@ def _dataset(dataset: Dataset, field: str) -> Dataset:
 
 
 def _model(model: Model, field: str) -> Model:
-    if model.code is None:
-        return model
-    place = _place(model.code.uri, f"{field}.model.code.uri")
-    return model.model_copy(update={"code": model.code.model_copy(update={"uri": place})})
+    changes = {}
+    for name in ("code", "weights"):
+        block = getattr(model, name)
+        if block is not None and block.uri is not None:
+            place = _place(block.uri, f"{field}.model.{name}.uri")
+            changes[name] = block.model_copy(update={"uri": place})
+    return model.model_copy(update=changes)
 
 
 def _output(output: Output) -> Output:

@@ -13,7 +13,9 @@ from seedbed.dataset import Dataset, open_dataset
 from seedbed.dataset.renewal import RENEWAL
 from seedbed.dataset.version_tags import tagged_digest
 from seedbed.driver.error_policy import errors_name_field
+from seedbed.driver.job_code import code_of
 from seedbed.driver.output_trust import run_folder_of, trust_of
+from seedbed.driver.starting_weights import weights_of
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.driver.training_row_check import count_training_rows, selection_of, selects_by_key
 from seedbed.environment.environment_class import environment_class, environment_document
@@ -23,6 +25,7 @@ from seedbed.feed.stream_spec import DEFAULT_CACHE_BYTES
 from seedbed.ray_cluster.cluster_interface import TaskRunner, WorkerRange
 from seedbed.runs.run_folder import ENVIRONMENT, RunFolder
 from seedbed.storage import Storage, open_storage
+from seedbed.training.initial_weights import WeightsSource
 from seedbed.training.recipe_mapping import (
     arithmetic_of,
     early_stopping_of,
@@ -31,12 +34,10 @@ from seedbed.training.recipe_mapping import (
     transforms_of,
 )
 from seedbed.training.worker_config import ModelSource, WorkerConfig
-from seedbed.usercode.code_source import CodeArchive, fetch_code, installed_sources
-from seedbed.usercode.library_networks import library_digest, library_of
+from seedbed.usercode.code_source import CodeArchive
 from seedbed_api.accepted_signers import SignaturePolicy
 from seedbed_api.errors import InfrastructureError, UserError, refusal
 from seedbed_api.execution_settings import OutputTrust
-from seedbed_api.recipe import Recipe
 from seedbed_api.run_identity import NOTHING_EXPECTED, ExpectedIdentity, resolve, run_id
 from seedbed_api.trainingjob import TrainingJob
 
@@ -65,6 +66,8 @@ class RunOptions:
     """The environment, where this process has probed it already."""
     fetched: CodeArchive | None = None
     """The user's code where this process has fetched it already."""
+    weights: WeightsSource | None = None
+    """The weights to start from where this process knows their place and digest already."""
     checked_indices: str | None = None
     """`indices_digest` of the dataset where this process has checked its rows already."""
     owner_key: Path | None = None
@@ -87,6 +90,7 @@ class ResolvedRun:
     samples: int
     """N, the train rows after split, subset and fold."""
     code: CodeArchive | None
+    weights: WeightsSource | None
     resolved: dict[str, Any]
     environment: Mapping[str, Any]
     environment_class: str
@@ -115,6 +119,7 @@ class _ResolvedRecipe:
     dataset: Dataset
     samples: int
     code: CodeArchive | None
+    weights: WeightsSource | None
     resolved: dict[str, Any]
 
 
@@ -179,10 +184,18 @@ def _draft(job: TrainingJob, options: RunOptions, timings: StartupTimings) -> _R
     if not dataset.names_row_digests:
         logger.warning("dataset %s %s", dataset.storage.url, RENEWAL)
     timings.mark("DatasetOpened")
-    code, code_digest = _code(job, options)
-    resolved = resolve(job, dataset_digest=dataset.digest, code_digest=code_digest)
+    code, code_digest = code_of(job, options)
+    weights = options.weights or weights_of(job, options)
+    digest = None if weights is None else weights.digest
+    resolved = resolve(job, dataset_digest=dataset.digest, code_digest=code_digest, weights_digest=digest)
     return _ResolvedRecipe(
-        job=job, options=options, dataset=dataset, samples=samples, code=code, resolved=resolved
+        job=job,
+        options=options,
+        dataset=dataset,
+        samples=samples,
+        code=code,
+        weights=weights,
+        resolved=resolved,
     )
 
 
@@ -233,6 +246,7 @@ def _named(
         dataset=draft.dataset,
         samples=draft.samples,
         code=draft.code,
+        weights=draft.weights,
         resolved=draft.resolved,
         environment=environment,
         environment_class=environment_class,
@@ -256,7 +270,7 @@ def _refuse_another_run(draft: _ResolvedRecipe, identity: str, environment_class
         line = refusal("status.environment.class", environment_class, problem, fix)
         raise UserError("EnvironmentChanged", line)
     if expected.run_id not in (None, identity):
-        problem = f"code or version of seedbed differ: the job began as run {expected.run_id}"
+        problem = f"code, weights or version of seedbed differ: the job began as run {expected.run_id}"
         raise UserError("EnvironmentChanged", refusal("status.runID", identity, problem, fix))
 
 
@@ -264,36 +278,13 @@ def _samples(job: TrainingJob, dataset: Dataset) -> int:
     count = count_training_rows(job, dataset)
     step_schedule_of(job.spec, samples=count)
     subset, fold = selection_of(job)
-    if _needs_validation(job) and not dataset.view(split="validation", subset=subset, fold=fold).count:
+    training = job.spec.training
+    decides = training.early_stopping is not None or training.model_selection == "Best"
+    if decides and not dataset.view(split="validation", subset=subset, fold=fold).count:
         problem = "has no validation rows, which earlyStopping and modelSelection: Best decide by"
         fix = "build the dataset with a validation split, or remove these fields"
         raise UserError("InvalidDataset", refusal("spec.dataset.uri", job.spec.dataset.uri, problem, fix))
     return count
-
-
-def _needs_validation(job: TrainingJob) -> bool:
-    return job.spec.training.early_stopping is not None or job.spec.training.model_selection == "Best"
-
-
-def _code(job: TrainingJob, options: RunOptions) -> tuple[CodeArchive | None, str | None]:
-    model = job.spec.model
-    if model.entrypoint is None:
-        return None, digest_of_library(job.spec)
-    if options.fetched is not None:
-        return options.fetched, options.fetched.digest
-    uri = str(options.code) if options.code else (model.code.uri if model.code else None)
-    if uri is None:
-        sources, _ = installed_sources(model.entrypoint.partition(":")[0])
-        return None, sources.digest
-    digest = model.code.digest if model.code else None
-    archive = fetch_code(uri, digest=digest, secret=options.dataset_secret)
-    return archive, archive.digest
-
-
-def digest_of_library(recipe: Recipe) -> str | None:
-    """Return the digest of the library that has the network of a recipe; None for a built-in one."""
-    library = library_of(recipe.model.name)
-    return None if library is None else library_digest(library)
 
 
 def _environment(device: str) -> ProbedEnvironment:
@@ -367,6 +358,7 @@ def model_of(run: ResolvedRun) -> ModelSource:
         entrypoint=model.entrypoint,
         code=run.code,
         code_digest=run.resolved["model"].get("code", {}).get("digest"),
+        weights=run.weights,
     )
 
 

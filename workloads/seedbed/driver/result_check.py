@@ -120,6 +120,7 @@ def _require_receipt(run: ResolvedRun, result: Result) -> Decided:
         "arithmetic_version": ARITHMETIC_VERSION,
         "dataset_digest": run.dataset.digest,
         "code_digest": run.resolved["model"].get("code", {}).get("digest"),
+        "first_weights_digest": None if run.weights is None else run.weights.digest,
         "leaves": batch.leaves,
         "leaf_rows": batch.micro_size,
     }

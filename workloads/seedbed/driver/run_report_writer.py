@@ -5,6 +5,8 @@ The driver of pods has trained nothing itself: its process is set up here like t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from seedbed.arithmetic.subtree_exchange import SingleProcessExchange
@@ -59,7 +61,8 @@ def _samples(run: ResolvedRun, program: WorkerConfig) -> list[SamplePrediction]:
 
 def _predict(run: ResolvedRun, program: WorkerConfig) -> list[SamplePrediction]:
     device = program.device if torch.cuda.is_available() else "cpu"  # GPUs are in the pods of workers
-    replica = build_replica(program.model, program.arithmetic, device=device)
+    source = replace(program.model, weights=None)  # the weights of the run are loaded instead
+    replica = build_replica(source, program.arithmetic, device=device)
     load_weights(replica, read_model(run.folder))
     split = "test" if run.dataset.view(split="test").count else "validation"
     alone = SingleProcessExchange()

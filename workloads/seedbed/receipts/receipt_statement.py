@@ -20,7 +20,7 @@ BUILDER_ID = "https://seedbed.dev/builders/self-claimed/v1"
 """Self-claimed: user code runs in the process of the trainer, so a signature would prove nothing more."""
 
 CHAIN_START = digest_of(b"")
-DECIDED_DEPENDENCIES = ("dataset", "code")
+DECIDED_DEPENDENCIES = ("dataset", "code", "weights")
 DECIDED_BYPRODUCTS = ("checkpoints", "ledger", "metrics", "weights")
 SEAL = "seal"
 
@@ -38,6 +38,8 @@ class Decided:
     environment_class: str
     dataset_digest: str
     code_digest: str | None = None
+    first_weights_digest: str | None = None
+    """Digest of the weights that the model started from; None for random ones."""
     subjects: Mapping[str, str]
     """Path in the run folder -> hex sha256 of the file."""
     total_steps: int
@@ -63,6 +65,10 @@ class Execution:
     """Workers of each attempt."""
     dataset_uri: str = ""
     """As printed: without credentials."""
+    weights_uri: str | None = None
+    """Likewise, of the weights that the model started from."""
+    weights_run: str | None = None
+    """Run of the output store whose model these are."""
     dependencies: Mapping[str, str] = field(default_factory=dict)
     """`lock`, `image`, `parent` -> `sha256:<hex>`."""
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -133,6 +139,8 @@ def _build_definition(decided: Decided, execution: Execution) -> dict[str, Any]:
     dependencies = [_resource("dataset", digest=decided.dataset_digest)]
     if decided.code_digest is not None:
         dependencies.append(_resource("code", digest=decided.code_digest))
+    if decided.first_weights_digest is not None:
+        dependencies.append(_resource("weights", digest=decided.first_weights_digest))
     others = sorted(execution.dependencies.items())
     return {
         "buildType": BUILD_TYPE,
@@ -161,9 +169,15 @@ def _run_details(decided: Decided, execution: Execution) -> dict[str, Any]:
             "attempts": execution.attempts,
             "workers": list(execution.workers),
             "datasetURI": execution.dataset_uri,
+            **_first_weights(execution),
             "details": dict(execution.details),
         },
     }
+
+
+def _first_weights(execution: Execution) -> dict[str, str]:
+    named = {"weightsURI": execution.weights_uri, "weightsRun": execution.weights_run}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def _byproducts(decided: Decided) -> list[dict[str, Any]]:

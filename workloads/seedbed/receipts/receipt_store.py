@@ -149,6 +149,9 @@ def _check_consistency(document: Statement, shown: str) -> None:
         raise _tampered(shown, "externalParameters.runID is not the identity of recipe and environment")
     if external["recipe"]["dataset"]["digest"] != _digest(_dependencies(document)["dataset"]):
         raise _tampered(shown, "resolvedDependencies/dataset is not the dataset of the recipe")
+    started = external["recipe"].get("model", {}).get("weights", {}).get("digest")
+    if started != (_digest(_dependencies(document)["weights"]) if started else None):
+        raise _tampered(shown, "resolvedDependencies/weights are not the weights of the recipe")
     entries = byproducts["checkpoints"]["annotations"]["chain"]
     links = chained([(entry["step"], entry["weightsDigest"]) for entry in entries])
     for position, (entry, link) in enumerate(zip(entries, links, strict=True)):
@@ -174,6 +177,7 @@ def _receipt_of(document: Statement, seal: dict[str, Any], data: bytes) -> Recei
         environment_class=internal["environmentClass"],
         dataset_digest=_digest(dependencies["dataset"]),
         code_digest=_digest(dependencies["code"]) if "code" in dependencies else None,
+        first_weights_digest=_digest(dependencies["weights"]) if "weights" in dependencies else None,
         subjects={entry["name"]: entry["digest"]["sha256"] for entry in document["subject"]},
         total_steps=internal["totalSteps"],
         ledger_chain=byproducts["ledger"]["digest"]["sha256"],

@@ -1,6 +1,6 @@
 """The program of a verifier pod: recompute the run of a receipt and write the result as termination message.
 
-Receipt, dataset and code are at the places that the spec of the job names; no other place is read.
+Receipt, dataset, code and weights are at the places that the spec of the job names; no other place is read.
 """
 
 from __future__ import annotations
@@ -52,11 +52,13 @@ def _verified(settings: VerifierSettings) -> VerificationOutcome:
 
     job = settings.job
     assert isinstance(job, TrainingJob), "a sweep is verified run by run"
-    code = job.spec.model.code
+    code, weights = job.spec.model.code, job.spec.model.weights
     sources = DataSources(
         dataset=job.spec.dataset.uri,
         dataset_secret=settings.secret(paths.DATASET_SECRET),
         code_uri=None if code is None else code.uri,
+        weights=None if weights is None else weights.uri,
+        output_secret=settings.secret(paths.OUTPUT_SECRET),
     )
     result = verify(located, Window(), sources, VerificationObserver())
     return VerificationOutcome.model_validate(

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from seedbed.driver.error_policy import errors_name_field
 from seedbed.driver.resolve_run import ResolvedRun, RunOptions, resolve_run, worker_config_of
+from seedbed.driver.starting_weights import file_source
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.ray_cluster.cluster_interface import WorkerRange
 from seedbed.receipts import Receipt
 from seedbed.replay.run_differences import environment_differences
 from seedbed.storage import absolute_url
+from seedbed.training.initial_weights import WeightsSource
 from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import UserError, refusal
 from seedbed_api.manifest_loader import training_job
+from seedbed_api.trainingjob import TrainingJob
 
 UNUSED_OUTPUT = "memory://seedbed-replay"
 """The required output URL of the manifest; a replay writes nothing."""
@@ -24,7 +27,7 @@ UNUSED_OUTPUT = "memory://seedbed-replay"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataSources:
-    """Current locations of dataset and code."""
+    """Current locations of dataset, code and weights."""
 
     dataset: str | None = None
     """URL; None means the one in the receipt."""
@@ -32,6 +35,10 @@ class DataSources:
     code: Path | None = None
     code_uri: str | None = None
     """URL of the code, where it is no local folder."""
+    weights: str | None = None
+    """URL of the weights that the run started from; None means the one in the receipt."""
+    output_secret: Path | None = None
+    """Credentials of the output store, for weights of another run in it."""
     workers: int = 1
 
 
@@ -46,6 +53,7 @@ def resolve_from_receipt(
     device = _device(environment)
     options = RunOptions(device=device, code=sources.code, dataset_secret=sources.dataset_secret)
     job = training_job(_manifest(receipt, sources), "receipt")
+    options = replace(options, weights=_weights(job, receipt, sources))
     try:
         prepared = resolve_run(job, options, StartupTimings())
     except UserError as error:
@@ -73,6 +81,26 @@ def dataset_url(receipt: Receipt, sources: DataSources) -> str:
         return absolute_url(url)
 
 
+def weights_url(receipt: Receipt, sources: DataSources) -> str:
+    """Return the URL of the weights that the run started from: the given one, else the one in the receipt."""
+    url = sources.weights or str(receipt.execution.get("weightsURI", ""))
+    if not url:
+        problem = "the receipt does not name the URL of the weights that the run started from"
+        raise UserError("InvalidSpec", refusal("--weights", sources.weights, problem, "give --weights URL"))
+    return absolute_url(url)
+
+
+def _weights(job: TrainingJob, receipt: Receipt, sources: DataSources) -> WeightsSource | None:
+    """Return where the weights are, with the credentials of the store that they lie in."""
+    block = job.spec.model.weights
+    if block is None:
+        return None
+    of_a_run = sources.weights is None and "weightsRun" in receipt.execution
+    secret = sources.output_secret if of_a_run else sources.dataset_secret
+    assert block.uri is not None, "the manifest of a replay names a file"
+    return replace(file_source(block, uri=block.uri, secret=secret), field="--weights")
+
+
 def _manifest(receipt: Receipt, sources: DataSources) -> dict[str, Any]:
     decided = receipt.decided
     if sources.workers > decided.leaves:
@@ -84,6 +112,9 @@ def _manifest(receipt: Receipt, sources: DataSources) -> dict[str, Any]:
     recipe["model"] = {name: value for name, value in recipe["model"].items() if name != "code"}
     if sources.code_uri is not None:
         recipe["model"]["code"] = {"uri": sources.code_uri}
+    if "weights" in recipe["model"]:
+        place = {"uri": weights_url(receipt, sources)}
+        recipe["model"]["weights"] = recipe["model"]["weights"] | place
     workers = {"min": sources.workers, "max": sources.workers}
     execution = {"output": {"uri": UNUSED_OUTPUT}, "cluster": {"feed": "Local", "workers": workers}}
     return {

@@ -30,6 +30,7 @@ def sweep_document(
     arithmetic_version: int | str,
     environment_class: str,
     code_digest: str | None = None,
+    weights_digest: str | None = None,
     libraries: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return the document of the identity, without parallelism, workers and locations of data.
@@ -39,7 +40,12 @@ def sweep_document(
     plain = spec.plain()
     return {
         **{name: plain[name] for name in _DECIDING if name in plain},
-        "template": resolve(spec.trial_template, dataset_digest=dataset_digest, code_digest=code_digest),
+        "template": resolve(
+            spec.trial_template,
+            dataset_digest=dataset_digest,
+            code_digest=code_digest,
+            weights_digest=weights_digest,
+        ),
         "search": _search(spec),
         "arithmeticVersion": arithmetic_version,
         "environmentClass": environment_class,

@@ -42,6 +42,8 @@ METRICS_PIECE: Final = _limit("a piece of the metrics", _GIB)
 LOG_PIECE: Final = _limit("a piece of a log", 16 * _MIB)
 TENSORS: Final = _limit("a file of tensors", 32 * _GIB)
 """A network of two billion parameters and its momentum."""
+WEIGHTS: Final = _limit("a file of weights to start from", 16 * _GIB)
+"""A network of four billion parameters."""
 DATASET_MANIFEST: Final = _limit("the manifest of a dataset", 256 * _MIB)
 """That of about 2 million record batches."""
 SOURCE_IMAGE: Final = _limit("an image", _GIB)

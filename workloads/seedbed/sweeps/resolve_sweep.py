@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from seedbed.arithmetic.arithmetic_config import ARITHMETIC_VERSION
+from seedbed.driver.job_code import digest_of_library
 from seedbed.driver.output_trust import owner_of
-from seedbed.driver.resolve_run import ResolvedRun, RunOptions, digest_of_library, resolve_run
+from seedbed.driver.resolve_run import ResolvedRun, RunOptions, resolve_run
 from seedbed.driver.startup_timings import StartupTimings
 from seedbed.driver.training_row_check import Fold, require_every_class
 from seedbed.ray_cluster.cluster_interface import TaskRunner
@@ -65,6 +66,11 @@ class ResolvedSweep:
         return self.options.probed[1]
 
     @property
+    def weights_digest(self) -> str | None:
+        """Return the digest of the weights that all trials start from; None for random ones."""
+        return None if self.options.weights is None else self.options.weights.digest
+
+    @property
     def identity_document(self) -> dict[str, Any]:
         """Return the document of which the identity is the digest."""
         return sweep_document(
@@ -73,6 +79,7 @@ class ResolvedSweep:
             arithmetic_version=ARITHMETIC_VERSION,
             environment_class=self.environment_class,
             code_digest=self.code_digest,
+            weights_digest=self.weights_digest,
             libraries=libraries_of_trials(self.spec),
         )
 
@@ -93,7 +100,12 @@ class ResolvedSweep:
     def run_id(self, run: TrainingJob) -> str:
         """Return the identity of one of the sweep's runs."""
         code_digest = self.code_digest if run.spec.model.entrypoint else digest_of_library(run.spec)
-        resolved = resolve(run, dataset_digest=self.dataset_digest, code_digest=code_digest)
+        resolved = resolve(
+            run,
+            dataset_digest=self.dataset_digest,
+            code_digest=code_digest,
+            weights_digest=self.weights_digest,
+        )
         return run_id(
             resolved, arithmetic_version=ARITHMETIC_VERSION, environment_class=self.environment_class
         )
@@ -146,6 +158,7 @@ def resolve_sweep(
             probed=(template.environment, template.environment_class),
             expected=ExpectedIdentity(dataset_digest=template.dataset.digest),
             fetched=template.code,
+            weights=template.weights,
             checked_indices=template.options.checked_indices,
         ),
         dataset_digest=template.dataset.digest,
@@ -170,7 +183,7 @@ def libraries_of_trials(spec: SweepJobSpec) -> Mapping[str, str]:
 def _require_same_sweep(sweep: ResolvedSweep, expected: ExpectedIdentity) -> None:
     """Raise UserError if a retry would run another sweep than the attempts before it."""
     if expected.run_id not in (None, sweep.identity):
-        problem = f"code or version of seedbed differ: the job began as sweep {expected.run_id}"
+        problem = f"code, weights or version of seedbed differ: the job began as sweep {expected.run_id}"
         fix = "restore image, profile and kind of node, or create a new job"
         raise UserError("EnvironmentChanged", refusal("status.sweepID", sweep.identity, problem, fix))
 

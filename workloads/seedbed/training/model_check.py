@@ -12,6 +12,7 @@ from seedbed.environment.environment_pins import pinned_threads
 from seedbed.feed import MicroBatch
 from seedbed.training.error_attribution import attribute_errors
 from seedbed.training.export_check import check_builds, check_export
+from seedbed.training.initial_weights import start_from
 from seedbed.training.replica_builder import build_replica, check_patterns, require_determinism
 from seedbed.training.worker_config import WorkerConfig
 from seedbed.usercode.custom_metrics import probe_metrics
@@ -53,6 +54,8 @@ def _probe_user_code(config: WorkerConfig) -> None:
     probe_step(user, config.arithmetic, leaves, device=config.device)
     probe_metrics(user, classes=config.arithmetic.classes)
     check_export(user, network, built, config.arithmetic, leaves[0], device=config.device)
+    if source.weights is not None:
+        start_from(network, source.weights)
     require_determinism(source)
 
 

@@ -14,6 +14,7 @@ from seedbed.environment.process_start import warn_about_hash_order
 from seedbed.models.frozen_layers import matches, unused_patterns
 from seedbed.models.model_registry import build_model
 from seedbed.runs.tensor_serialization import Array, to_torch
+from seedbed.training.initial_weights import start_from
 from seedbed.training.worker_config import ModelSource
 from seedbed.usercode.entrypoint_loader import load_entrypoint
 from seedbed.usercode.process_globals import preserve_process_state
@@ -32,6 +33,7 @@ def build_replica(source: ModelSource, arithmetic: Arithmetic, *, device: str) -
             network = user.build(classes=arithmetic.classes, seed=arithmetic.seed)
         require_determinism(source)
         check_patterns(network, arithmetic)
+        _load_first_weights(network, source)
         return _replica(arithmetic, network, device, objective=user.objective)
     assert source.name is not None
     try:
@@ -39,7 +41,13 @@ def build_replica(source: ModelSource, arithmetic: Arithmetic, *, device: str) -
     except ValueError as error:
         raise UserError("ModelError", f"spec.model.args: {error}") from error
     check_patterns(network, arithmetic)
+    _load_first_weights(network, source)
     return _replica(arithmetic, network, device, objective=None)
+
+
+def _load_first_weights(network: nn.Module, source: ModelSource) -> None:
+    if source.weights is not None:
+        start_from(network, source.weights)
 
 
 def check_patterns(network: nn.Module, arithmetic: Arithmetic) -> None:

@@ -14,6 +14,7 @@ from seedbed.runs.owner_records import read_owner
 from seedbed.runs.run_folder import RunFolder, open_run
 from seedbed.storage import open_output
 from seedbed.training.early_stopping import EarlyStopping
+from seedbed.training.initial_weights import WeightsSource
 from seedbed.training.step_schedule import StepSchedule
 from seedbed.usercode.code_source import CodeArchive
 from seedbed.usercode.library_networks import library_of
@@ -36,6 +37,8 @@ class ModelSource:
     """The packed code; None where it is installed."""
     code_digest: str | None = None
     """Digest of the source files, of user code or library, that name the run."""
+    weights: WeightsSource | None = None
+    """Where the first weights are; None for random ones."""
 
     @property
     def external(self) -> str | None:

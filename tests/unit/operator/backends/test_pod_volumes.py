@@ -42,6 +42,13 @@ def test_claims_are_mounted_and_only_the_output_is_written(
     assert found == mounts
 
 
+def test_the_claim_of_weights_is_mounted_to_be_read() -> None:
+    model = {"name": "simple-cnn", "weights": {"uri": "pvc://models/w.safetensors"}}
+    for pod in (build(job=a_training_job(model=model)) for build in (driver, worker)):
+        mounts = {mount["mountPath"]: mount for mount in pod["spec"]["containers"][0]["volumeMounts"]}
+        assert mounts["/mnt/pvc/models"]["readOnly"] is True
+
+
 def test_secrets_are_files_of_their_role_and_never_variables() -> None:
     job = a_training_job(
         dataset={"uri": "s3://d", "secretRef": {"name": "read"}},

@@ -114,6 +114,17 @@ PLACES: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
         {"allowedURIPrefixes": ["s3://data", "s3://runs"]},
         "https://evil.example/x.whl",
     ),
+    "weights elsewhere": (
+        {"model": {"name": "simple-cnn", "weights": {"uri": "https://evil.example/w.pt"}}},
+        {"allowedURIPrefixes": ["s3://data", "s3://runs"]},
+        "https://evil.example/w.pt",
+    ),
+    "weights in a claim that is not listed": (
+        {"model": {"name": "simple-cnn", "weights": {"uri": "pvc://other/w.pt"}}},
+        {},
+        "pvc://other/w.pt",
+    ),
+    "weights of a run": ({"model": {"name": "simple-cnn", "weights": {"run": "0123abcd"}}}, {}, None),
     "a claim that is not listed": ({"dataset": {"uri": "pvc://other/x"}}, {}, "pvc://other/x"),
     "a claim that is listed": (
         {"dataset": {"uri": "pvc://data/x"}},
