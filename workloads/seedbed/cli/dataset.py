@@ -69,6 +69,12 @@ for _subcommand in (add, diff, group, sample, stats, versions, tag):
     show_default=True,
     help="Store source bytes if possible, or encode every image.",
 )
+@click.option("--alpha", help="Put transparent pixels on a background: white, black or #rrggbb.")
+@click.option("--depth", type=click.Choice(["8"]), help="Keep the high 8 of 16 bits per channel.")
+@click.option("--cmyk", type=click.Choice(["convert"]), help="Convert CMYK to RGB without a colour profile.")
+@click.option(
+    "--frames", type=click.Choice(["first"]), help="Take the first of several frames or pages; GIF too."
+)
 @click.option(
     "--group-by", help="CSV column, or regular expression of the path, whose images stay in one split."
 )

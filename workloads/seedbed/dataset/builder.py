@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import PIL
 import pyarrow as pa
 
+from seedbed.dataset.build_recipe import make_recipe, same_recipe
 from seedbed.dataset.build_report import BadSourcesError, BuildReport
 from seedbed.dataset.dataset_digest import DatasetDigest
 from seedbed.dataset.deduplication import Deduplicator, existing_rows, hex_contents, shard_contents
@@ -35,7 +35,6 @@ from seedbed.dataset.shard_planning import plan_shards
 from seedbed.dataset.source_listing import SourceListing
 from seedbed.dataset.sources.column_options import ColumnOptions
 from seedbed.dataset.sources.formats import SourceOptions
-from seedbed.dataset.split_assignment import parse_split
 from seedbed.storage import LocalStorage, Storage, holds
 from seedbed_api.errors import UserError, refusal
 
@@ -53,6 +52,11 @@ class BuildOptions:
     split: str = "train=0.8,validation=0.1,test=0.1"
     image_size: int | None = None
     encoding: str = "source"
+    alpha: str | None = None
+    depth: str | None = None
+    cmyk: str | None = None
+    frames: str | None = None
+    """Conversions that lose something: `white`, `black` or `#rrggbb`; `8`; `convert`; `first`."""
     on_error: str = "fail"
     group_by: str | None = None
     csv: str | None = None
@@ -240,7 +244,7 @@ class _Build:
         same = (
             manifest.contents == hex_contents(deduplicator.contents) and manifest.classes == self.job.classes
         )
-        if nothing_new or (self.base is None and same and _same_recipe(manifest.recipe, self.job.recipe)):
+        if nothing_new or (self.base is None and same and same_recipe(manifest.recipe, self.job.recipe)):
             return manifest
         if self.base is None:
             fix = "choose an empty DEST, or add to it with --append"
@@ -315,23 +319,13 @@ def _contents(dataset: Dataset) -> int:
 
 
 def _recipe(options: BuildOptions) -> BuildRecipe:
-    if options.encoding == "jpeg" and options.image_size is None:
-        fix = "add --image-size N, or leave --format away"
-        raise UserError(
-            "InvalidOption", refusal("--format", "jpeg", "only resized images are encoded as JPEG", fix)
-        )
-    return BuildRecipe(
-        split=parse_split(options.split),
+    return make_recipe(
+        split=options.split,
         image_size=options.image_size,
         encoding=options.encoding,
         group_by=options.group_by,
-        pillow=PIL.__version__,
+        conversions={name: getattr(options, name) for name in ("alpha", "depth", "cmyk", "frames")},
     )
-
-
-def _same_recipe(old: BuildRecipe, new: BuildRecipe) -> bool:
-    """Return whether two recipes have equal options; the version of Pillow is none."""
-    return replace(old, pillow="") == replace(new, pillow="")
 
 
 def _existing(dest: Storage) -> Dataset | None:
@@ -345,11 +339,12 @@ def _require_extendable(existing: Dataset | None, recipe: BuildRecipe, options: 
         raise UserError(
             "InvalidDataset", refusal("--append", True, "there is no dataset at DEST", "leave --append away")
         )
-    if not _same_recipe(existing.manifest.recipe, recipe):
+    if not same_recipe(existing.manifest.recipe, recipe):
         problem = "the dataset was built with other options"
         old = existing.manifest.recipe
         fix = (
             f"use split {old.split}, image size {old.image_size}, format {old.encoding}, group {old.group_by}"
+            + "".join(f", --{name} {value}" for name, value in sorted((old.conversions or {}).items()))
         )
         raise UserError("DatasetExists", refusal("--append", True, problem, fix))
 

@@ -31,6 +31,7 @@ def extend_dataset(
     Raises what `build_dataset` raises, and `UserError("InvalidDataset")` where there is no dataset.
     """
     recipe = open_dataset(dest).manifest.recipe
+    asked = recipe.conversions or {}
     options = replace(
         options,
         append=True,
@@ -38,6 +39,10 @@ def extend_dataset(
         image_size=recipe.image_size,
         encoding=recipe.encoding,
         group_by=recipe.group_by,
+        alpha=asked.get("alpha"),
+        depth=asked.get("depth"),
+        cmyk=asked.get("cmyk"),
+        frames=asked.get("frames"),
     )
     result = build_dataset(source, dest, options=options, progress=progress)
     extended = result.outcome == "extended"

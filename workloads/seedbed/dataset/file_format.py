@@ -80,6 +80,8 @@ class BuildRecipe:
     """CSV column or regular expression of the path whose rows stay together, or None."""
     pillow: str
     """Version of the library that decoded and encoded."""
+    conversions: dict[str, str] | None = None
+    """Losses that were asked for: `alpha`, `depth`, `cmyk`, `frames`; None, and left out, where none was."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,6 +126,8 @@ def _seal(document: dict[str, Any]) -> tuple[bytes, str]:
 def dump_manifest(manifest: Manifest) -> bytes:
     """Return the canonical JSON of a manifest, sealed with the sha256 of its other fields."""
     document = json.loads(json.dumps(asdict(manifest)))
+    if document["recipe"]["conversions"] is None:
+        del document["recipe"]["conversions"]
     for shard in document["shards"]:
         if shard["rows_sha256"] is None:
             del shard["rows_sha256"]  # as in the files of before this field

@@ -28,6 +28,7 @@ from seedbed.dataset.source_listing import (
     encode_path,
 )
 from seedbed.dataset.split_assignment import group_key, split_of
+from seedbed.images.conversions import Conversions
 from seedbed.images.image_conversion import (
     BadImage,
     StoredFormat,
@@ -74,7 +75,11 @@ class IngestJob:
     @property
     def stored_format(self) -> StoredFormat:
         """Return how images are stored."""
-        return StoredFormat(image_size=self.recipe.image_size, encoding=self.recipe.encoding)
+        return StoredFormat(
+            image_size=self.recipe.image_size,
+            encoding=self.recipe.encoding,
+            conversions=Conversions.of(self.recipe.conversions),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,13 +10,14 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from seedbed.images import jpeg_markers, png_chunks, tiff_strips
-from seedbed.images.image_decoder import MAX_PIXELS, UndecodableImageError, decode_reduced
+from seedbed.images.conversions import Conversions, high_bits, is_reducible, on_background
+from seedbed.images.image_decoder import MAX_PIXELS, UndecodableImageError, decode_cmyk, decode_reduced
 from seedbed.images.image_repair import repair
 
 # Pillow's warnings are not needed: the limit below is lower than its own, and damage raises BadImage.
@@ -31,9 +32,10 @@ _FORMATS = {
     "BMP": "BMP",
     "DIB": "BMP",
     "TIFF": "TIFF",
+    "GIF": "GIF",
 }
-_OPENED = tuple(name for name in _FORMATS if name != "MPO")
-"""Pillow's plug-ins that may open a source; its JPEG plug-in recognises MPO."""
+_OPENED = tuple(name for name in _FORMATS if name not in ("MPO", "GIF"))
+"""Pillow's plug-ins that may open a source; its JPEG plug-in recognises MPO, and GIF is mostly frames."""
 _SUFFIXES = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
@@ -68,6 +70,8 @@ _UNSUPPORTED = {
 """Formats that are known by their first bytes and never opened."""
 _ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
 _MODES = ("1", "L", "P", "RGB", *_ALPHA)
+_LOSSY_MODES = ("CMYK", "I;16", "I;16B", "I;16L", "I;16N")
+"""Modes that are read where a conversion was asked for."""
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -99,6 +103,8 @@ class StoredFormat:
     """Shorter side in pixels, or None for the source's own size."""
     encoding: str = "source"
     """`source` (bytes kept where possible, else PNG), `png` or `jpeg` (quality 95)."""
+    conversions: Conversions = field(default_factory=Conversions)
+    """What may be lost."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,7 +146,7 @@ def inspect(data: bytes, path: str | None, stored_format: StoredFormat) -> Inspe
 
     The suffix of `path` is compared with the content; None where the source has no file name.
     """
-    accepted = _accept(data, path)
+    accepted = _accept(data, path, stored_format.conversions)
     if not accepted.changes(stored_format):
         return accepted.kept()
     picture = accepted.picture
@@ -150,7 +156,7 @@ def inspect(data: bytes, path: str | None, stored_format: StoredFormat) -> Inspe
 
 def normalise(data: bytes, path: str | None, stored_format: StoredFormat) -> Inspection:
     """Return the bytes to store for a source; raises `BadImage` exactly where `inspect` does."""
-    accepted = _accept(data, path)
+    accepted = _accept(data, path, stored_format.conversions)
     if not accepted.changes(stored_format):
         return accepted.kept()
     picture = accepted.picture
@@ -178,34 +184,36 @@ def _refuse_on_error(reason: str) -> Iterator[None]:
         raise BadImage("truncated" if cut_off else reason, str(error)[:200].replace("\n", " ")) from error
 
 
-def _accept(data: bytes, path: str | None) -> _Accepted:
+def _accept(data: bytes, path: str | None, asked: Conversions) -> _Accepted:
     """Check a source; a damaged one is checked again without its metadata and stray bytes."""
     if not data:
         raise BadImage("empty-file", "the file has 0 bytes")
     try:
-        return _check(data, path)
+        return _check(data, path, asked)
     except BadImage as bad:
         repaired = repair(data) if bad.reason in ("damaged", "truncated") else None
         if repaired is None or repaired.data == data:
             raise
         try:
-            accepted = _check(repaired.data, path)
+            accepted = _check(repaired.data, path, asked)
         except BadImage:
             raise bad from None
         return replace(accepted, notes=(*accepted.notes, repaired.note))
 
 
-def _check(data: bytes, path: str | None) -> _Accepted:
-    picture = _open(data)
+def _check(data: bytes, path: str | None, asked: Conversions) -> _Accepted:
+    picture = _open(data, asked)
     with _refuse_on_error("damaged"):
-        _refuse_by_header(picture, data)
+        lost = _losses_by_header(picture, data, asked)
         notes = [*_name_notes(picture, path), *_format_notes(picture)]
+        notes += lost
         _require_sound(picture, data)
+        picture = _without_depth(picture, data, lost)
         turn = _UPRIGHT.get(_orientation(picture))
         if turn is not None:
             picture = picture.transpose(turn)
             notes.append("rotated-by-exif")
-        return _Accepted(data=data, picture=_to_gray_or_rgb(picture, notes), notes=tuple(notes))
+        return _Accepted(data=data, picture=_to_gray_or_rgb(picture, notes, asked), notes=tuple(notes))
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -217,11 +225,11 @@ def _orientation(picture: Image.Image) -> int:
     return value if isinstance(value, int) else 1
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(data: bytes, asked: Conversions) -> Image.Image:
     assert not ImageFile.LOAD_TRUNCATED_IMAGES, "truncated images would pass"
     with _refuse_on_error("damaged"):
         try:
-            return Image.open(io.BytesIO(data), formats=_OPENED)
+            return Image.open(io.BytesIO(data), formats=(*_OPENED, "GIF") if asked.frames else _OPENED)
         except UnidentifiedImageError:
             raise _unidentified(data) from None
 
@@ -239,18 +247,40 @@ def _unidentified(data: bytes) -> BadImage:
     return BadImage("not-an-image", "its content is not a JPEG, PNG, WebP, BMP or TIFF image")
 
 
-def _refuse_by_header(picture: Image.Image, data: bytes) -> None:
-    width, height = picture.size
+def _losses_by_header(picture: Image.Image, data: bytes, asked: Conversions) -> list[str]:
+    """Return what will be lost, as it was asked for; `BadImage` for what was not."""
+    (width, height), lost = picture.size, []
     if width * height > MAX_PIXELS:
         raise BadImage("decompression-bomb", f"{width} x {height} pixels, more than {MAX_PIXELS}")
-    if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
-        raise BadImage("animated", f"{getattr(picture, 'n_frames', 1)} frames")
-    if picture.mode == "CMYK":
-        raise BadImage("cmyk", "converting CMYK needs a colour profile; convert it to RGB")
-    if _bits(picture, data) > 8:
-        raise BadImage("more-than-8-bit", f"{_bits(picture, data)} bits per channel; convert it to 8")
-    if picture.mode not in _MODES:
+    frames = getattr(picture, "n_frames", 1)
+    checks = (
+        ("animated", picture.format != "MPO" and frames > 1, asked.frames, "first-frame"),
+        ("cmyk", picture.mode == "CMYK", asked.cmyk, "cmyk-converted"),
+        (
+            "more-than-8-bit",
+            _bits(picture, data) > 8,
+            asked.depth and is_reducible(picture),
+            "depth-reduced",
+        ),
+    )
+    details = {
+        "animated": f"{frames} frames; --frames first takes one",
+        "cmyk": "converting CMYK needs a colour profile; convert it to RGB, or add --cmyk convert",
+        "more-than-8-bit": f"{_bits(picture, data)} bits per channel; convert it to 8, or add --depth 8",
+    }
+    for reason, found, wanted, note in checks:
+        if found and not wanted:
+            raise BadImage(reason, details[reason])
+        lost += [note] if found else []
+    if picture.mode not in (*_MODES, *_LOSSY_MODES):
         raise BadImage("colour-space", f"mode {picture.mode}; convert it to RGB or gray")
+    return lost
+
+
+def _without_depth(picture: Image.Image, data: bytes, lost: list[str]) -> Image.Image:
+    if "depth-reduced" in lost:
+        picture = high_bits(picture, _bits(picture, data))
+    return picture.convert("RGB") if picture.mode == "CMYK" else picture
 
 
 def _bits(picture: Image.Image, data: bytes) -> int:
@@ -270,6 +300,8 @@ def _name_notes(picture: Image.Image, path: str | None) -> list[str]:
     if path is None:
         return []
     suffix = PurePosixPath(path).suffix.lower()
+    if suffix == ".gif" and picture.format == "GIF":
+        return []
     if not suffix:
         return ["no-suffix"]
     return [] if _SUFFIXES.get(suffix) == _FORMATS[str(picture.format)] else ["wrong-suffix"]
@@ -284,7 +316,7 @@ def _format_notes(picture: Image.Image) -> list[str]:
 def _require_sound(picture: Image.Image, data: bytes) -> None:
     """Decode an image completely, and refuse damage that decoders hide by filling in pixels."""
     if picture.format in ("JPEG", "MPO"):
-        _require_sound_jpeg(data)
+        _require_sound_jpeg(data, cmyk=picture.mode == "CMYK")
         return
     picture.load()
     if picture.format == "PNG":
@@ -295,11 +327,14 @@ def _require_sound(picture: Image.Image, data: bytes) -> None:
         _require_palette(picture)
 
 
-def _require_sound_jpeg(data: bytes) -> None:
+def _require_sound_jpeg(data: bytes, *, cmyk: bool) -> None:
     """Decode a JPEG as training does: Pillow does not report the warnings of libjpeg."""
     jpeg_markers.require_all_scans(data, jpeg_markers.segments(data))
     try:
-        decode_reduced(data, 8)  # parses all coded pixels, but computes few
+        if cmyk:
+            decode_cmyk(data)  # training will decode the PNG of it
+        else:
+            decode_reduced(data, 8)  # parses all coded pixels, but computes few
     except UndecodableImageError as error:
         if "subsampling" in str(error) or "Unsupported" in str(error):
             raise BadImage("unsupported-format", f"a JPEG of a rare kind ({error}); save it again") from None
@@ -315,22 +350,30 @@ def _require_palette(picture: Image.Image) -> None:
         raise BadImage("damaged", f"it uses colour {extrema[1]} of a palette of {colours}")
 
 
-def _to_gray_or_rgb(picture: Image.Image, notes: list[str]) -> Image.Image:
+def _to_gray_or_rgb(picture: Image.Image, notes: list[str], asked: Conversions) -> Image.Image:
     """Return mode L or RGB without loss, or refuse what would lose transparency."""
     if picture.mode in _ALPHA or "transparency" in picture.info:
-        picture = _without_alpha(picture)
-        notes.append("opaque-alpha-dropped")
+        picture, note = _without_alpha(picture, asked.alpha)
+        notes.append(note)
     if picture.mode in ("P", "1"):
         notes.append("palette-expanded" if picture.mode == "P" else "bilevel-expanded")
         return picture.convert("RGB" if picture.mode == "P" else "L")
     return picture
 
 
-def _without_alpha(picture: Image.Image) -> Image.Image:
+def _without_alpha(picture: Image.Image, background: str | None) -> tuple[Image.Image, str]:
+    """Return an image without its alpha, and the note about it."""
     full = picture.convert("RGBA")
-    if full.getchannel("A").getextrema() != (255, 255):
-        raise BadImage("alpha", "it has transparent pixels; put it on a background first")
-    return full.convert("L" if picture.mode in ("1", "L", "LA", "La") else "RGB")
+    gray = picture.mode in ("1", "L", "LA", "La")
+    if full.getchannel("A").getextrema() == (255, 255):
+        return full.convert("L" if gray else "RGB"), "opaque-alpha-dropped"
+    if background is None:
+        problem = "it has transparent pixels; put it on a background first, or add --alpha white"
+        raise BadImage("alpha", problem)
+    flat = on_background(full, background)
+    red, green, blue = flat.split()
+    keeps_gray = gray and red.tobytes() == green.tobytes() == blue.tobytes()
+    return red if keeps_gray else flat, f"alpha-on-{background}"
 
 
 def _target_size(size: tuple[int, int], stored_format: StoredFormat) -> tuple[int, int]:

@@ -70,6 +70,14 @@ def decode_reduced(data: Octets, denominator: int) -> Pixels:
     return _decode_other(octets)
 
 
+def decode_cmyk(data: Octets) -> None:
+    """Decode a JPEG of four inks, to find damage. Raises UndecodableImageError."""
+    octets = np.frombuffer(data, np.uint8)
+    with _decoder_errors():
+        _jpeg_size(octets)
+        simplejpeg.decode_jpeg(octets, "CMYK")
+
+
 def picture_size(data: Octets) -> tuple[int, int]:
     """Return (width, height) from the header alone."""
     octets = np.frombuffer(data, np.uint8)
