@@ -10,9 +10,11 @@ import pytest
 from testbed.azurite_server import running_azurite
 from testbed.faults import FaultProxy, fault_proxy
 from testbed.gcs_server import running_gcs
+from testbed.hdfs_server import running_hdfs
 from testbed.store_server import StoreServer
 
-SERVERS = {"gs": running_gcs, "az": running_azurite}
+SERVERS = {"gs": running_gcs, "az": running_azurite, "webhdfs": running_hdfs}
+HEAVY = pytest.mark.exhaustive
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +37,7 @@ class _Servers(dict[str, StoreServer]):
         return self[scheme]
 
 
-@pytest.fixture(params=SERVERS)
+@pytest.fixture(params=["gs", "az", pytest.param("webhdfs", marks=HEAVY)])
 def server(request: pytest.FixtureRequest, running: dict[str, StoreServer]) -> StoreServer:
     """A server of each kind in turn; *not run* where it cannot be had."""
     return running[request.param]

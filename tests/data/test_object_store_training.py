@@ -19,7 +19,9 @@ from testbed.store_server import StoreServer
 pytestmark = pytest.mark.s3
 
 
-@pytest.fixture(params=["gs", pytest.param("az", marks=pytest.mark.exhaustive)])
+@pytest.fixture(
+    params=["gs", *(pytest.param(scheme, marks=pytest.mark.exhaustive) for scheme in ("az", "webhdfs"))]
+)
 def server(request: pytest.FixtureRequest, running: dict[str, StoreServer]) -> StoreServer:
     """One kind every day, as the tests of the stores themselves go through all."""
     return running[request.param]
@@ -103,6 +105,7 @@ def _await_checkpoint(store: Storage, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.parametrize("server", ["gs", pytest.param("az", marks=pytest.mark.exhaustive)], indirect=True)
 @pytest.mark.parametrize("role", ["dataset", "output"])
 def test_a_missing_bucket_is_one_line(scene: Scene, server: StoreServer, role: str) -> None:
     url = server.bucket()

@@ -34,6 +34,11 @@ class AzuriteServer:
         asyncio.run(self._create(name))
         return f"az://{name}"
 
+    def through(self, url: str, endpoint: str) -> str:
+        """Return the URL as it is: the environment names the server."""
+        del endpoint
+        return url
+
     def environment(self, *, endpoint: str | None = None) -> dict[str, str]:
         """Return the usual variables for this server, or for a proxy in front of it."""
         return {

@@ -30,8 +30,12 @@ class HdfsServer:
         ask("PUT", f"{self.endpoint}/webhdfs/v1/{name}?op=MKDIRS&user.name={USER}")
         return f"{self.endpoint.replace('http', 'webhdfs', 1)}/{name}"
 
+    def through(self, url: str, endpoint: str) -> str:
+        """Return the URL with a proxy in the place of the name node."""
+        return url.replace(self.endpoint.removeprefix("http://"), endpoint.removeprefix("http://"))
+
     def environment(self, *, endpoint: str | None = None) -> dict[str, str]:
-        """Return the usual variable; a proxy is named in the URL instead."""
+        """Return the usual variable; the URL names the server."""
         del endpoint
         return {"HADOOP_USER_NAME": USER}
 
@@ -44,8 +48,11 @@ class HdfsServer:
 def running_hdfs(folder: Path) -> Iterator[HdfsServer]:
     """Run both nodes below `folder`; `ToolMissing` where Hadoop cannot be had."""
     source, port, log = installed(HDFS), free_port(), folder / "log"
-    classes = ["-cp", str(source / "jars/*"), str(source / "Hdfs.java")]
-    command = ["java", "-Xmx300m", *classes, str(folder / "nodes"), str(port)]
+    for pages in ("hdfs", "datanode"):  # the web pages of the nodes, which the jars leave out
+        (folder / "classes/webapps" / pages).mkdir(parents=True)
+    classes = ["-cp", f"{folder / 'classes'}:{source / 'jars'}/*", str(source / "Hdfs.java")]
+    opened = [f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in ("lang", "net", "util")]
+    command = ["java", "-Xmx300m", *opened, *classes, str(folder / "nodes"), str(port)]
     process = start_tied(command, environment=os.environ, log=log)
     server = HdfsServer(endpoint=f"http://127.0.0.1:{port}")
     await_ready(process, lambda: "ready" in log.read_text(errors="replace").splitlines(), log)

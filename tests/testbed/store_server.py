@@ -23,6 +23,9 @@ class StoreServer(Protocol):
     def bucket(self) -> str:
         """Create a bucket and return its URL."""
 
+    def through(self, url: str, endpoint: str) -> str:
+        """Return the URL that leads through a proxy, where it names the server."""
+
     def environment(self, *, endpoint: str | None = None) -> dict[str, str]:
         """Return the usual variables for this server, or for a proxy in front of it."""
 

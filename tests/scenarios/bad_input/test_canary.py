@@ -83,6 +83,8 @@ PLACES = {
     "no host": "http://?{canary}",
     "no scheme that is known": "gopher://user:{canary}@host/data?{canary}",
     "a bucket": "s3://user:{canary}@bucket/data?{canary}",
+    "a container": "az://{canary}@container/data?{canary}",
+    "a name node": "webhdfs://{canary}@127.0.0.1:9/data?{canary}",
 }
 COMMANDS: dict[str, tuple[str, ...]] = {
     "run, dataset": ("run", "-f", "{job}", "--dataset", "{url}"),
@@ -132,9 +134,22 @@ def test_no_manifest_is_quoted_with_its_secrets(scene: Scene, server: str, field
             require_silence(scene, scene.type(*words))
 
 
+GOOGLE_KEY = json.dumps(
+    {"type": "service_account", "private_key": CANARY, "client_email": "a@b", "token_uri": CLOSED}
+)
+ACCOUNT = {"AZURE_STORAGE_ACCOUNT": "account", "AZURE_STORAGE_SERVICE_ENDPOINT": f"{CLOSED}/account"}
 STORES = {
     "S3, nobody listens": ("s3://bucket/data", {}),
     "S3, no endpoint": ("s3://bucket/data", {"AWS_ENDPOINT_URL": f"http://user:{CANARY}@127.0.0.1:x/"}),
+    "Google, a key that is none": ("gs://bucket/data", {"GOOGLE_APPLICATION_CREDENTIALS": CANARY}),
+    "Google, half a key": ("gs://bucket/data", {"GOOGLE_APPLICATION_CREDENTIALS": GOOGLE_KEY}),
+    "Azure, a key that is none": ("az://container/data", {**ACCOUNT, "AZURE_STORAGE_KEY": CANARY}),
+    "Azure, nobody listens": ("az://container/data", {**ACCOUNT, "AZURE_STORAGE_SAS_TOKEN": f"sig={CANARY}"}),
+    "Azure, half a string": (
+        "az://container/data",
+        {"AZURE_STORAGE_CONNECTION_STRING": f"AccountKey={CANARY}"},
+    ),
+    "HDFS, nobody listens": ("webhdfs://127.0.0.1:9/data", {"WEBHDFS_DELEGATION_TOKEN": CANARY}),
     "HTTP, denied": ("{server}/403/data", {}),
     "HTTP, another scheme's secret": ("{server}/401/data", {}),
     "a certificate that is none": ("{server}/data", {"ca.crt": CANARY}),

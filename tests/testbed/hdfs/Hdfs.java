@@ -8,6 +8,7 @@ import org.apache.hadoop.hdfs.DistributedFileSystem;
 import org.apache.hadoop.hdfs.HdfsConfiguration;
 import org.apache.hadoop.hdfs.server.datanode.DataNode;
 import org.apache.hadoop.hdfs.server.namenode.NameNode;
+import org.apache.hadoop.metrics2.lib.DefaultMetricsSystem;
 
 /** Hdfs FOLDER PORT: one name node and one data node below FOLDER; the name node answers HTTP at PORT. */
 class Hdfs {
@@ -25,6 +26,7 @@ class Hdfs {
     settings.setInt("dfs.ls.limit", 3);
     settings.setInt("dfs.namenode.safemode.extension", 0);
     settings.setBoolean("dfs.namenode.edits.noeditlogchannelflush", true);
+    DefaultMetricsSystem.setMiniClusterMode(true); // one process formats and serves
     NameNode.format(settings);
     NameNode names = NameNode.createNameNode(new String[] {}, settings);
     DataNode data = DataNode.createDataNode(new String[] {}, settings);

@@ -159,7 +159,7 @@ def test_a_missing_package_names_its_extra(
 
 
 def test_an_account_in_a_url_of_azure_is_refused_by_what_to_write() -> None:
-    with pytest.raises(UserError, match="write az://data/folder") as caught:
+    with pytest.raises(UserError, match="write az://container/folder") as caught:
         open_storage("abfss://data@account.dfs.core.windows.net/x")
     assert caught.value.reason == "InvalidStorageURL"
 

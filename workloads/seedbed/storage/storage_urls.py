@@ -51,8 +51,7 @@ def parse_location(url: str) -> Location:
         message = refusal("uri", url, "names no bucket or host", f"write for example {scheme}://name/folder")
         raise UserError("InvalidStorageURL", message)
     if ALIASES.get(scheme, scheme) == "az" and "@" in _split_url(url).netloc:
-        container = _split_url(url).netloc.partition("@")[0]
-        fix = f"write az://{container}/folder, and the account into AZURE_STORAGE_ACCOUNT"
+        fix = "write az://container/folder, and the account into AZURE_STORAGE_ACCOUNT"
         raise UserError("InvalidStorageURL", refusal("uri", printable_url(url), "names an account", fix))
     return Location(scheme=scheme, url=_without_trailing_slash(url), shown=printable_url(url))
 

@@ -20,7 +20,15 @@ from yarl import URL
 
 from seedbed.storage.http_guard import RefusedPlace
 from seedbed.storage.local_storage import TEMPORARY_PREFIX
-from seedbed.storage.object_store import HttpSession, ObjectStore, Page, StoreRefusal, read_bounded, read_json
+from seedbed.storage.object_store import (
+    HttpSession,
+    ObjectStore,
+    Page,
+    StoreRefusal,
+    read_bounded,
+    read_json,
+    require_no_redirect,
+)
 from seedbed.storage.redirect_policy import is_local_host, redirect_problem
 from seedbed.storage.secret_folder import HDFS_KEYS, Secret
 from seedbed_api.strict_json import parse_json
@@ -30,6 +38,7 @@ _PORTS = {"webhdfs": 9870, "swebhdfs": 9871}
 _LATER = frozenset({"RetriableException", "SafeModeException", "StandbyException", "ServerTooBusyException"})
 _FULL = frozenset({"DSQuotaExceededException", "NSQuotaExceededException", "QuotaExceededException"})
 _DENIED = frozenset({"AuthenticationException", "SecurityException"})
+_AT_DATA_NODES = frozenset({"CREATE", "OPEN"})
 _ABSENT = frozenset({"FileNotFoundException", "ParentNotDirectoryException"})
 
 
@@ -152,7 +161,10 @@ class WebHdfsStore(ObjectStore):
         web = "https" if self._scheme == "swebhdfs" else "http"
         port = "" if urlsplit(f"//{place}").port else f":{_PORTS[self._scheme]}"
         url = URL(f"{web}://{place}{port}{_REST}/{quote(key)}?{whole}", encoded=True)
-        return await _accepted(await self._session.request(self, method, url))
+        answer = await self._session.request(self, method, url)
+        if operation not in _AT_DATA_NODES:
+            require_no_redirect(answer)
+        return await _accepted(answer)
 
 
 async def _accepted(answer: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
