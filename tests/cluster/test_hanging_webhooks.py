@@ -12,6 +12,7 @@ import pytest
 
 from cluster.operator_process import JOBS, Process, Scene
 from support.eventually import eventually
+from support.operator.builders import an_outcome
 from testbed.control_plane import ControlPlane
 from testbed.kube import Json
 
@@ -129,3 +130,63 @@ def test_a_job_says_what_is_tried_and_who_is_silent_and_starts_once_somebody_ans
     eventually(
         lambda: running(scene)["reason"], lambda reason: reason != "AdmissionDenied", what="another reason"
     )
+
+
+def events(scene: Scene) -> list[str]:
+    """Return the Events about the job: type, reason and note."""
+    found = scene.kube.items(f"/apis/events.k8s.io/v1/namespaces/{scene.namespace}/events")
+    return [f"{each['type']} {each['reason']}: {each['note']}" for each in found]
+
+
+def await_warning(scene: Scene, said: tuple[str, ...]) -> None:
+    """Wait for a Warning that names the write and who is silent."""
+    parts = ("Warning AdmissionDenied", "the status of TrainingJob seedlings", *said)
+    eventually(
+        lambda: [line for line in events(scene) if all(part in line for part in parts)],
+        bool,
+        what=str(parts),
+        seconds=PATIENCE_SECONDS,
+    )
+
+
+STATUS_SILENCES = {
+    "shorter": SILENCES["shorter"],
+    "longer than the operator waits": Silence(seconds=(30, 30), said=("after repeated tries", "hangs")),
+}
+
+
+@pytest.mark.parametrize(
+    "silence",
+    [
+        pytest.param(silence, id=name, marks=pytest.mark.exhaustive if max(silence.seconds) > 2 else ())
+        for name, silence in STATUS_SILENCES.items()
+    ],
+)
+def test_a_status_that_cannot_be_written_is_told_by_an_event_and_written_once_somebody_answers(
+    operator: Callable[..., Process], scene: Scene, control_plane: ControlPlane, silence: Silence
+) -> None:
+    operator()
+    with hanging(control_plane, scene.namespace, "trainingjobs/status", seconds=silence.seconds):
+        scene.apply_job()
+        await_warning(scene, silence.said)
+        assert running(scene)["reason"] == "", "nothing was written"
+    scene.wait_for_pods(*ALL, seconds=PATIENCE_SECONDS)
+    eventually(lambda: running(scene)["reason"], bool, what="a first status", seconds=PATIENCE_SECONDS)
+    assert running(scene)["reason"] != "AdmissionDenied"
+
+
+def test_the_end_of_a_job_that_cannot_be_written_is_told_and_written_once_somebody_answers(
+    operator: Callable[..., Process], scene: Scene, control_plane: ControlPlane
+) -> None:
+    """Its condition Running was True, and no status can say that anything is wrong."""
+    operator()
+    scene.apply_job()
+    scene.wait_for_pods(*ALL)
+    scene.run(*ALL)
+    silence = STATUS_SILENCES["shorter"]
+    with hanging(control_plane, scene.namespace, "trainingjobs/status", seconds=silence.seconds):
+        scene.end(ALL[0], 0, an_outcome())
+        await_warning(scene, silence.said)
+    job = scene.wait_for("Complete", seconds=PATIENCE_SECONDS)
+    assert job["status"]["receipt"]["digest"]
+    scene.wait_for_pods(seconds=PATIENCE_SECONDS)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from seedbed_api.conditions import RunningReason
 from seedbed_api.timestamps import format_time, rounded_up
 from seedbed_api.trainingjob_status import LifecycleStatus
 from seedbed_operator import planning
@@ -107,6 +108,7 @@ class Reconciler:
             return
         except ApiError as another:
             log.warning("the failure could not be written to the status: %s", another)
+            message = message or unwritten_status_events(error)
         await self.status_writer.send_events(job, message, now)
 
     def _status_after_failure(
@@ -229,6 +231,14 @@ def failed_write_message(error: ApiError) -> str:
     hint = "usually an admission webhook hangs, see `kubectl get validatingwebhookconfigurations,"
     message = f"{FAILED_WRITE_PREFIX} {error.write} after repeated tries: {_answer(error)}"
     return f"{message}; {hint}mutatingwebhookconfigurations`; next try within a minute"
+
+
+def unwritten_status_events(error: Exception) -> tuple[JobEvent, ...]:
+    """Return the Event of a failed write of which no status can tell, not even that of a job that trains."""
+    if not isinstance(error, ApiError) or error.write is None:
+        return ()
+    reason, message = RunningReason.ADMISSION_DENIED, failed_write_message(error)
+    return (JobEvent(type="Warning", reason=reason, message=message, action="Wait"),)
 
 
 def _answer(error: ApiError) -> str:
