@@ -42,7 +42,7 @@ lock: .venv/.installed ## Resolve requirements/*.lock anew: the newest versions 
 	  --no-header --no-annotate requirements/bootstrap.in -o requirements/bootstrap.lock
 	$(BIN)/uv pip compile --upgrade --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --no-annotate --all-extras pyproject.toml -o requirements/dev.lock
-	for image in operator:operator train,mlflow,zoo,gcs,azure:workload; do extras=$${image%:*}; $(BIN)/uv pip compile --quiet --universal \
+	for image in operator:operator train,mlflow,zoo,gcs,azure,identities:workload; do extras=$${image%:*}; $(BIN)/uv pip compile --quiet --universal \
 	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --extra $${extras//,/ --extra } \
 	  --constraint requirements/dev.lock pyproject.toml -o requirements/$${image#*:}.lock; done
 

@@ -16,6 +16,8 @@ PUBLIC_KEY = """-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VwAyEAvW4XGEadKh0VJSx06zZ3/DAZ/lM+fT8n4gaLk0oG8hQ=
 -----END PUBLIC KEY-----
 """
+TRUSTED_ROOT = '{"certificateAuthorities":[{}],"tlogs":[{}],"ctlogs":[{}]}'
+AN_IDENTITY = {"issuer": "https://issuer.example", "subject": "anna@example.com", "trustedRoot": TRUSTED_ROOT}
 FULL_PROFILE: dict[str, Any] = {
     "spec.imagePullPolicy": "Always",
     "spec.imagePullSecrets": ["registry"],
@@ -52,6 +54,14 @@ FULL_PROFILE: dict[str, Any] = {
                 "publicKey": PUBLIC_KEY,
                 "namespaces": ["vision", "team-*"],
                 "images": ["registry.example:5000/team/seedbed@*"],
+                "validUntil": "2031-01-01T00:00:00Z",
+            }
+        ],
+        "identities": [
+            {
+                "issuer": "https://issuer.example",
+                "subject": "https://kubernetes.io/namespaces/vision/serviceaccounts/*",
+                "trustedRoot": TRUSTED_ROOT,
                 "validUntil": "2031-01-01T00:00:00Z",
             }
         ],
@@ -265,8 +275,8 @@ CLUSTER_CASES: dict[str, Case] = {
     "a policy that nobody fulfils": Case(
         kind="TrainingProfile",
         change={"spec.signaturePolicy": {"minimum": 1}},
-        line="spec.signaturePolicy.minimum: is more than there are keys (got 1); list more keys of other",
-        server="is more than there are keys",
+        line="spec.signaturePolicy.minimum: is more than there are keys and identities (got 1); list more signers",
+        server="is more than there are keys and identities",
     ),
     "a private key in a policy": Case(
         kind="TrainingProfile",
@@ -283,6 +293,46 @@ CLUSTER_CASES: dict[str, Case] = {
         },
         line="spec.signaturePolicy.keys[0].name: is that of a private key, which nobody else may read (got 'mine')",
         server="is that of a private key",
+    ),
+    "a policy that a pattern may fulfil alone": Case(
+        kind="TrainingProfile",
+        change={
+            "spec.signaturePolicy": {
+                "minimum": 3,
+                "identities": [{**AN_IDENTITY, "subject": "*@example.com"}],
+            }
+        },
+    ),
+    "a policy with one identity for two signatures": Case(
+        kind="TrainingProfile",
+        change={"spec.signaturePolicy": {"minimum": 2, "identities": [AN_IDENTITY]}},
+        line="spec.signaturePolicy.minimum: is more than there are keys and identities (got 2); list more",
+        server="is more than there are keys and identities",
+    ),
+    "the path of a trusted root, which pods do not have": Case(
+        kind="TrainingProfile",
+        change={
+            "spec.signaturePolicy": {"identities": [{**AN_IDENTITY, "trustedRoot": "trusted_root.json"}]}
+        },
+        line="spec.signaturePolicy.identities: have a trustedRoot that is no JSON document",
+        server="have a trustedRoot that is no JSON document",
+    ),
+    "a trusted root without a log": Case(
+        kind="TrainingProfile",
+        change={
+            "spec.signaturePolicy": {
+                "identities": [
+                    {**AN_IDENTITY, "trustedRoot": '{"certificateAuthorities":[{}],"ctlogs":[{}]}'}
+                ]
+            }
+        },
+        line="spec.signaturePolicy.identities[0].trustedRoot: lists no tlogs (got '…'); write the trusted_root",
+        server_accepts=True,
+    ),
+    "an identity of any issuer": Case(
+        kind="TrainingProfile",
+        change={"spec.signaturePolicy": {"identities": [{**AN_IDENTITY, "issuer": "https://*"}]}},
+        line="spec.signaturePolicy.identities[0].issuer: must be the whole issuer of the tokens",
     ),
     "text in the place of a key": Case(
         kind="TrainingProfile",

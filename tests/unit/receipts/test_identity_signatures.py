@@ -17,7 +17,7 @@ pytest.importorskip("sigstore", reason="not run: seedbed[sign] is not installed"
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seedbed.receipts import identity_signatures, statement, to_bytes
+from seedbed.receipts import identity_signatures, statement, to_bytes, trusted_roots
 from seedbed.receipts.identity_signatures import (
     MOST_BUNDLE_BYTES,
     Identity,
@@ -26,6 +26,7 @@ from seedbed.receipts.identity_signatures import (
 from seedbed.receipts.signature_store import read_policy
 from seedbed.receipts.signatures import Signed, Unsigned, signature_status
 from seedbed.receipts.trusted_roots import TrustedRootFile
+from seedbed_api.accepted_signers import SignaturePolicy
 from seedbed_api.attestations.dsse_envelope import EnvelopeError, sign_payload
 from seedbed_api.attestations.signature_policy import VerifierPolicy, parse_policy
 from seedbed_api.errors import UserError
@@ -193,7 +194,7 @@ def test_a_bundle_counts_only_by_the_root_of_its_own_identity(status) -> None:
     found = status(BUNDLE, policy=others)
     assert isinstance(found, Unsigned)
     assert "certificate chain" in found.reason
-    assert "foreign.json" in found.reason
+    assert "by the root of identities[0]" in found.reason
     both = identities({"trustedRoot": "foreign.json"}, {})
     assert isinstance(status(BUNDLE, policy=both), Signed), "while an instance is replaced, two roots count"
 
@@ -237,7 +238,8 @@ def test_a_new_bundle_by_a_retired_authority_does_not_count(status, folder: Path
     found = status(INSTANCE.bundle(PAYLOAD, when=SIGNED + DAY), policy=policy)
     assert isinstance(found, Unsigned)
     assert (
-        "is of 2026-11-22, when no authority of the trusted root was valid (by retired.json)" in found.reason
+        "is of 2026-11-22, when no authority of the trusted root was valid (by the root of identities[0])"
+        in found.reason
     )
 
 
@@ -339,6 +341,35 @@ def test_a_wrong_policy_is_one_line_with_field_and_fix(wrong_roots: Path, narrat
     assert "policy.yaml: " in caught.value.message
     assert "\n" not in caught.value.message
     assert "; " in caught.value.message, "the fix"
+
+
+def of_a_profile(**changes: str) -> SignaturePolicy:
+    """Return the policy of a TrainingProfile as pods get it."""
+    root = INSTANCE.trusted_root().decode()
+    entry = {"issuer": ISSUER, "subject": SUBJECT, "trustedRoot": root, **changes}
+    return SignaturePolicy.model_validate_json(json.dumps({"identities": [entry]}))
+
+
+def test_the_policy_of_a_profile_holds_the_root_itself() -> None:
+    accepted = of_a_profile()
+    for bundle, counts in ((BUNDLE, True), (FOREIGN.bundle(PAYLOAD), False)):
+        trusted = trusted_identities(accepted)
+        found = signature_status(RECEIPT, [bundle], accepted, now=NOW, identities=trusted)
+        assert isinstance(found, Signed) == counts
+    broken = json.loads(INSTANCE.trusted_root())
+    broken["certificateAuthorities"][0]["certChain"]["certificates"][0]["rawBytes"] = "AAAA"
+    with pytest.raises(UserError) as caught:
+        trusted_identities(of_a_profile(trustedRoot=json.dumps(broken)))
+    assert caught.value.message.startswith("policy: identities[0].trustedRoot: is no trusted root with")
+
+
+def test_a_trusted_root_is_parsed_once_however_often_its_policy_is_looked_at(folder: Path) -> None:
+    """A sweep with Signed looks at it for each run."""
+    trusted_roots._parsed.cache_clear()
+    policy = policy_in(folder, identities({}, {"subject": "*@example.org"}))
+    for _ in range(3):
+        trusted_identities(policy)
+    assert trusted_roots._parsed.cache_info().misses == 1
 
 
 def test_a_minimum_above_the_listed_identities_is_refused() -> None:

@@ -260,10 +260,10 @@ def test_envelopes_beyond_the_bound_are_not_read() -> None:
 WRONG_POLICIES = {
     "nothing": ("", "holds no document"),
     "two documents": ("minimum: 1\n---\nminimum: 1\n", "2 documents"),
-    "no signer": ("minimum: 1\n", "minimum: is more than there are keys (got 1)"),
+    "no signer": ("minimum: 1\n", "minimum: is more than there are keys and identities (got 1)"),
     "more signatures than signers": (
         a_policy(("a", KEY), minimum=2),
-        "minimum: is more than there are keys (got 2)",
+        "minimum: is more than there are keys and identities (got 2)",
     ),
     "a minimum of none": (a_policy(("a", KEY), minimum=0), "minimum: must be at least 1 (got 0)"),
     "one name twice": (a_policy(("a", KEY), ("a", OTHER)), "keys: has name a more than once"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seedbed_api.attestations.signature_policy import AcceptedIdentity
+from seedbed_api.accepted_signers import AcceptedIdentity
 
 ISSUER = "https://issuer.example"
 GITHUB = "https://github.com/acme/model/.github/workflows/train.yml@refs/heads/main"

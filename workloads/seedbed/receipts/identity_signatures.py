@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seedbed.receipts.trusted_roots import TrustedRootFile, read_trusted_root, words_of
-from seedbed_api.accepted_signers import SignaturePolicy
+from seedbed.receipts.trusted_roots import TrustedRootFile, parse_trusted_root, words_of
+from seedbed_api.accepted_signers import AcceptedIdentity, SignaturePolicy
 from seedbed_api.attestations.dsse_envelope import (
     PAYLOAD_TYPE,
     DsseEnvelope,
@@ -21,7 +20,6 @@ from seedbed_api.attestations.dsse_envelope import (
     parse_envelope,
 )
 from seedbed_api.attestations.receipt_attestation import Attestation, parse_attestation
-from seedbed_api.attestations.signature_policy import AcceptedIdentity, identities_of
 from seedbed_api.canonical_json import canonical_json, digest_of
 from seedbed_api.errors import UserError
 from seedbed_api.printable_text import on_one_line
@@ -64,18 +62,26 @@ class TrustedIdentity:
 
     entry: AcceptedIdentity
     root: TrustedRootFile
+    index: int
+    """Its place in the policy, for messages."""
 
 
 def trusted_identities(policy: SignaturePolicy, shown: str = "policy") -> tuple[TrustedIdentity, ...]:
-    """Return the identities of a policy; `shown` names it in errors. Raises UserError InvalidPolicy."""
-    if identities_of(policy):
+    """Return the identities of a policy; `shown` names it in errors. Raises UserError InvalidPolicy.
+
+    A trusted root is parsed once in a process, however often its policy is looked at.
+    """
+    if policy.identities:
         require_library(f"{shown}: identities")
-    roots: dict[str, TrustedRootFile] = {}
-    for index, entry in enumerate(identities_of(policy)):
-        if entry.trusted_root not in roots:
-            field = f"{shown}: identities[{index}].trustedRoot"
-            roots[entry.trusted_root] = read_trusted_root(Path(entry.trusted_root), field)
-    return tuple(TrustedIdentity(entry, roots[entry.trusted_root]) for entry in identities_of(policy))
+    return tuple(
+        TrustedIdentity(entry, parse_trusted_root(entry.trusted_root, root_field(shown, index)), index)
+        for index, entry in enumerate(policy.identities)
+    )
+
+
+def root_field(shown: str, index: int) -> str:
+    """Return the name of a trusted root of a policy in errors."""
+    return f"{shown}: identities[{index}].trustedRoot"
 
 
 def require_library(field: str) -> None:
@@ -132,7 +138,7 @@ def verified_statement(
         try:
             payload = verified_payload(bundle, each.root, each.entry.accepts)
         except EnvelopeError as error:
-            problems.append(f"{error} (by {Path(each.entry.trusted_root).name})")
+            problems.append(f"{error} (by the root of identities[{each.index}])")
         else:
             return claimed, each.entry, parse_attestation(payload)
     raise EnvelopeError(f"by {claimed} {'; '.join(dict.fromkeys(problems))}")

@@ -19,10 +19,11 @@ from seedbed.receipts.identity_signatures import (
     verified_payload,
 )
 from seedbed.receipts.small_files import read_small_file
-from seedbed.receipts.trusted_roots import read_trusted_root, words_of
+from seedbed.receipts.trusted_roots import TrustedRootFile, read_trusted_root, words_of
 from seedbed.storage.redirect_policy import is_local_host
 from seedbed_api.attestations.dsse_envelope import EnvelopeError
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError, refusal
+from seedbed_api.strict_json import parse_json
 
 if TYPE_CHECKING:
     from sigstore.models import Bundle, SigningConfig
@@ -48,8 +49,8 @@ def sign_as_identity(
     from sigstore.sign import SigningContext
 
     identity = parse_token(read_token(token))
-    config = _read_config(signing_config)
     root = read_trusted_root(trusted_root, ROOT)
+    config = _read_config(signing_config, root)
     context = SigningContext(
         fulcio=config.get_fulcio(),
         rekor=config.get_tlogs()[0],
@@ -93,13 +94,11 @@ def parse_token(token: str) -> IdentityToken:
         raise UserError("InvalidIdentityToken", line) from None
 
 
-def _read_config(file: Path) -> SigningConfig:
-    from sigstore.models import SigningConfig
-
-    read_small_file(file, MOST_CONFIG_BYTES, reason="InvalidSigningConfig", field=CONFIG)
+def _read_config(file: Path, root: TrustedRootFile) -> SigningConfig:
+    data = read_small_file(file, MOST_CONFIG_BYTES, reason="InvalidSigningConfig", field=CONFIG)
     fix = "write the signing_config.json of the Sigstore instance"
     try:
-        config = SigningConfig.from_file(str(file))
+        config = root.client_config(parse_json(data, most_bytes=MOST_CONFIG_BYTES)).signing_config
     except Exception as error:  # the library raises whatever its parsers raise
         problem = f"is no signing config with an authority and a log: {words_of(error)}"
         raise UserError("InvalidSigningConfig", refusal(CONFIG, str(file), problem, fix)) from error

@@ -17,10 +17,12 @@ from seedbed.receipts.identity_signatures import (
     claimed_signature,
     is_bundle,
     require_library,
+    root_field,
     trusted_identities,
 )
 from seedbed.receipts.receipt_store import Receipt
 from seedbed.receipts.small_files import read_small_file
+from seedbed.receipts.trusted_roots import parse_trusted_root, read_root_text
 from seedbed.storage import DamagedObject, Storage, UnreadableObject, iter_paths
 from seedbed_api.accepted_signers import SignaturePolicy
 from seedbed_api.attestations.dsse_envelope import MOST_BYTES, EnvelopeError, parse_envelope
@@ -33,7 +35,6 @@ from seedbed_api.attestations.receipt_attestation import (
 )
 from seedbed_api.attestations.signature_policy import (
     VerifierPolicy,
-    identities_of,
     parse_policy,
     with_roots,
 )
@@ -69,10 +70,10 @@ def stored_envelopes(storage: Storage, policy: SignaturePolicy) -> Iterator[byte
 
 def _bundle_paths(storage: Storage, policy: SignaturePolicy) -> Iterator[str]:
     """Yield where bundles of the identities of a policy may be; those of patterns last."""
-    for entry in identities_of(policy):
+    for entry in policy.identities:
         if not entry.is_pattern:
             yield bundle_path(Identity(entry.issuer, entry.subject))
-    if any(entry.is_pattern for entry in identities_of(policy)):
+    if any(entry.is_pattern for entry in policy.identities):
         names = islice(iter_paths(storage.child(SIGNATURES)), MOST_LISTED)
         yield from (f"{SIGNATURES}/{name}" for name in sorted(names) if name.endswith(BUNDLE_SUFFIX))
 
@@ -164,9 +165,18 @@ def read_policy(path: Path) -> VerifierPolicy:
         policy = parse_policy(data.decode(), shown=str(path))
     except UnicodeDecodeError as error:
         raise UserError("InvalidPolicy", f"{path}: is not UTF-8; save it as UTF-8") from error
-    located = with_roots(policy, lambda root: str(path.absolute().parent / root))
+    located = with_roots(policy, lambda index, root: _root_text(path, index, root))
     trusted_identities(located, str(path))  # so that a wrong root is found before it is needed
     return located
+
+
+def _root_text(policy: Path, index: int, root: str) -> str:
+    """Return the trusted root in a file that a policy names, once it was looked at."""
+    file, field = policy.absolute().parent / root, root_field(str(policy), index)
+    require_library(f"{policy}: identities")
+    text = read_root_text(file, field)
+    parse_trusted_root(text, field, shown=str(file))
+    return text
 
 
 def _read_bounded(storage: Storage, path: str) -> bytes | None:

@@ -17,7 +17,13 @@ from seedbed.receipts.identity_signatures import (
     verified_statement,
 )
 from seedbed.receipts.receipt_store import verify_receipt
-from seedbed_api.accepted_signers import AcceptedKey, SignaturePolicy, SignerRole
+from seedbed_api.accepted_signers import (
+    AcceptedIdentity,
+    AcceptedKey,
+    SignaturePolicy,
+    SignerRole,
+    is_expired,
+)
 from seedbed_api.attestations.dsse_envelope import EnvelopeError, parse_envelope
 from seedbed_api.attestations.receipt_attestation import (
     RECEIPT_NAME,
@@ -27,7 +33,6 @@ from seedbed_api.attestations.receipt_attestation import (
     parse_attestation,
     subject,
 )
-from seedbed_api.attestations.signature_policy import AcceptedIdentity
 from seedbed_api.canonical_json import digest_of
 
 MOST_ENVELOPES = 256
@@ -166,7 +171,7 @@ def _objection(attestation: Attestation, entry: _Entry, candidate: _Candidate) -
     """Return the first reason why a valid signature does not count."""
     predicate, about = attestation.predicate, attestation.subjects[0]
     kind, role = ("key", entry.role) if isinstance(entry, AcceptedKey) else ("identity", "User")
-    if entry.expired(candidate.now):
+    if is_expired(entry, candidate.now):
         return f"the {kind} was valid until {entry.valid_until}"
     if attestation.role != role:
         return f"it is a statement of role {attestation.role}, and the policy accepts {role} of this {kind}"

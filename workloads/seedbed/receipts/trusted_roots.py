@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,11 @@ from seedbed_api.printable_text import on_one_line
 from seedbed_api.strict_json import parse_json
 
 if TYPE_CHECKING:
-    from sigstore.models import TrustedRoot
+    from sigstore.models import ClientTrustConfig, TrustedRoot
     from sigstore.verify import Verifier
 
 MOST_BYTES = 2**20
+_FIX = "write the trusted_root.json of the Sigstore instance"
 _NAMES = {"certificateAuthorities": "authority", "ctlogs": "certificate log", "tlogs": "log"}
 _CONFIG = "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json"
 _SIGNING = "application/vnd.dev.sigstore.signingconfig.v0.2+json"
@@ -41,12 +43,14 @@ class TrustedRootFile:
 
     def library_root(self) -> TrustedRoot:
         """Return the root as the library has it."""
+        return self.client_config({"mediaType": _SIGNING}).trusted_root
+
+    def client_config(self, signing_config: Any) -> ClientTrustConfig:
+        """Return the root with a signing config; the library's other readers take names of files."""
         from sigstore.models import ClientTrustConfig
 
-        # its other reader takes the name of a file
-        signing = {"mediaType": _SIGNING}
-        config = {"mediaType": _CONFIG, "trustedRoot": dict(self.document), "signingConfig": signing}
-        return ClientTrustConfig.from_json(canonical_json(config).decode()).trusted_root
+        parts = {"trustedRoot": dict(self.document), "signingConfig": signing_config}
+        return ClientTrustConfig.from_json(canonical_json({"mediaType": _CONFIG, **parts}).decode())
 
     def verifier(self) -> Verifier:
         """Return what verifies by all that is listed."""
@@ -68,17 +72,31 @@ class TrustedRootFile:
 
 def read_trusted_root(path: Path, field: str) -> TrustedRootFile:
     """Return the trusted root in a file; `field` names it in errors. Raises UserError InvalidPolicy."""
-    fix = "write the trusted_root.json of the Sigstore instance"
+    return parse_trusted_root(read_root_text(path, field), field, shown=str(path))
+
+
+def read_root_text(path: Path, field: str) -> str:
+    """Return the text of a trusted root, which is not looked at. Raises UserError InvalidPolicy."""
     data = read_small_file(path, MOST_BYTES, reason=REASON, field=field)
     if len(data) > MOST_BYTES:
-        raise UserError(REASON, refusal(field, str(path), f"has more than {MOST_BYTES} bytes", fix))
+        raise UserError(REASON, refusal(field, str(path), f"has more than {MOST_BYTES} bytes", _FIX))
+    return data.decode(errors="replace")
+
+
+def parse_trusted_root(text: str, field: str, *, shown: str = "…") -> TrustedRootFile:
+    """Return the trusted root in a text; `shown` is its place. Raises UserError InvalidPolicy."""
     try:
-        root = TrustedRootFile(parse_json(data, most_bytes=MOST_BYTES))
-        root.verifier()
-        _require_usual_names(root.document)
+        return _parsed(text)
     except Exception as error:  # the library raises whatever its parsers raise
         problem = f"is no trusted root with an authority and a log: {words_of(error)}"
-        raise UserError(REASON, refusal(field, str(path), problem, fix)) from error
+        raise UserError(REASON, refusal(field, shown, problem, _FIX)) from error
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> TrustedRootFile:
+    root = TrustedRootFile(parse_json(text, most_bytes=MOST_BYTES))
+    root.verifier()
+    _require_usual_names(root.document)
     return root
 
 

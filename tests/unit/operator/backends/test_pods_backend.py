@@ -16,7 +16,7 @@ from seedbed_api.accepted_signers import SignaturePolicy
 from seedbed_api.run_identity import ExpectedIdentity
 from seedbed_operator.backends.backend_interface import DesiredAttempt
 from seedbed_operator.backends.pods_backend import PodsBackend
-from support.manifests.cluster_validation_cases import PUBLIC_KEY
+from support.manifests.cluster_validation_cases import AN_IDENTITY, PUBLIC_KEY
 from support.operator.builders import (
     IMAGE,
     UID,
@@ -148,9 +148,15 @@ def test_pods_have_the_key_of_their_namespace_unless_they_believe_the_store(
         assert "ownerReferences" not in made["seedbed-owner"]["metadata"], "it outlives the job"
 
 
+POLICIES = {
+    "a key": {"keys": [{"name": "a", "role": "Operator", "publicKey": PUBLIC_KEY, "namespaces": ["team-*"]}]},
+    "an identity": {"identities": [AN_IDENTITY]},
+}
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
 @pytest.mark.parametrize("role", [driver, worker])
-def test_pods_have_the_policy_of_the_profile_where_signatures_count(role: Any) -> None:
-    policy = {"keys": [{"name": "a", "role": "Operator", "publicKey": PUBLIC_KEY, "namespaces": ["team-*"]}]}
+def test_pods_have_the_policy_of_the_profile_where_signatures_count(role: Any, policy: Any) -> None:
     job = a_training_job(output={"uri": "s3://runs", "trust": "Signed"})
     told = environment(role(job=job, profile=a_profile(signaturePolicy=policy)))
     read = SignaturePolicy.model_validate_json(told["SEEDBED_SIGNATURE_POLICY"])
