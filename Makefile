@@ -195,6 +195,10 @@ bench-integrity: .venv/.installed ## What it costs to compare each image with it
 bench-building: .venv/.installed ## Memory and time of dataset builds of more and more rows
 	$(BIN)/python benchmarks/building.py
 
+.PHONY: bench-scale
+bench-scale: .venv/.installed ## Index, order, feed, ledger and dataset commands at 10,000, 100,000 and 1,000,000 rows
+	$(BIN)/python benchmarks/dataset_scale.py
+
 .PHONY: bench-memory
 bench-memory: .venv/.installed ## Memory and cache while a dataset 10 times larger streams by
 	$(BIN)/python benchmarks/memory.py
