@@ -9,6 +9,7 @@ from pydantic import Field
 from seedbed_api.base_model import Block, Rule
 from seedbed_api.bounded_lists import BoundedList
 from seedbed_api.decimal_strings import Share
+from seedbed_api.metric_values import METRICS_OF_LOSS
 from seedbed_api.model_weights import Weights
 from seedbed_api.scalar_types import (
     DatasetTag,
@@ -186,6 +187,27 @@ def _evaluates(recipe: Recipe) -> bool:
 _EVALUATES = "has(self.evaluation.everyEpochs) || has(self.evaluation.everySteps)"
 
 
+def metric_fits_loss(recipe: Recipe, metric: str | None) -> bool:
+    """Return whether some task has both the metric and the loss; user code may have a loss of its own."""
+    if metric is None or recipe.model.entrypoint is not None:
+        return True
+    return metric.removeprefix("validation/") in METRICS_OF_LOSS[recipe.training.loss.type]
+
+
+def metric_fits_loss_cel(recipe: str, metric: str) -> str:
+    """Return `metric_fits_loss` in CEL; the arguments are expressions."""
+    allowed = (
+        f"({recipe}.training.loss.type != '{loss}' || "
+        f"{metric} in {[f'validation/{name}' for name in metrics]})"
+        for loss, metrics in METRICS_OF_LOSS.items()
+    )
+    return f"has({recipe}.model.entrypoint) || ({' && '.join(allowed)})"
+
+
+UNFIT_METRIC = "is no metric of the task that training.loss.type is for"
+UNFIT_METRIC_FIX = "choose a metric of that task, or set training.loss.type to a loss of the dataset's task"
+
+
 class Recipe(Block):
     """The blocks that decide the bits of the model."""
 
@@ -203,6 +225,16 @@ class Recipe(Block):
             holds=lambda recipe: recipe.training.early_stopping is None or _evaluates(recipe),
             problem="needs a regular evaluation",
             fix="set evaluation.everyEpochs or evaluation.everySteps, or remove earlyStopping",
+        ),
+        Rule(
+            field="training.earlyStopping.metric",
+            cel="!has(self.training.earlyStopping) || "
+            f"{metric_fits_loss_cel('self', 'self.training.earlyStopping.metric')}",
+            holds=lambda recipe: metric_fits_loss(
+                recipe, recipe.training.early_stopping and recipe.training.early_stopping.metric
+            ),
+            problem=UNFIT_METRIC,
+            fix=UNFIT_METRIC_FIX,
         ),
     )
 

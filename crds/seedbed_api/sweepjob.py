@@ -14,10 +14,16 @@ from seedbed_api.decimal_strings import Number
 from seedbed_api.execution_settings import Execution
 from seedbed_api.field_lookup import every_path, is_sweepable
 from seedbed_api.object_metadata import ObjectMeta
-from seedbed_api.recipe import Recipe
+from seedbed_api.recipe import (
+    UNFIT_METRIC,
+    UNFIT_METRIC_FIX,
+    Recipe,
+    metric_fits_loss,
+    metric_fits_loss_cel,
+)
 from seedbed_api.scalar_types import Identifier, Integer, OneOf, Seed, text
 from seedbed_api.sweepjob_status import SweepJobStatus
-from seedbed_api.training_settings import DIRECTIONS, Direction, MetricName
+from seedbed_api.training_settings import DIRECTIONS, MINIMIZED, WRONG_DIRECTION, Direction, MetricName
 
 FIELD_PATHS = tuple(sorted(path for path, field in every_path(Recipe, "spec.") if is_sweepable(field)))
 FieldPath = Annotated[str, OneOf(FIELD_PATHS)]
@@ -32,9 +38,9 @@ class Objective(Block):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             field="direction",
-            cel="(self.metric == 'validation/loss') == (self.direction == 'Minimize')",
+            cel=f"(self.metric in {list(MINIMIZED)}) == (self.direction == 'Minimize')",
             holds=lambda objective: DIRECTIONS[objective.metric] == objective.direction,
-            problem="must be Maximize for validation/accuracy and Minimize for validation/loss",
+            problem=WRONG_DIRECTION,
             fix="change direction or metric",
         ),
     )
@@ -311,6 +317,13 @@ class SweepJobSpec(Execution):
             ),
             problem="needs training.epochs and evaluation.everyEpochs in the template",
             fix="set them, or remove earlyStopping",
+        ),
+        Rule(
+            field="objective.metric",
+            cel=metric_fits_loss_cel("self.trialTemplate.spec", "self.objective.metric"),
+            holds=lambda spec: metric_fits_loss(spec.trial_template.spec, spec.objective.metric),
+            problem=UNFIT_METRIC,
+            fix=UNFIT_METRIC_FIX,
         ),
     )
 

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from seedbed_api import metric_values
 from seedbed_api.augmentation_transforms import Augmentation, Resize, Transform
 from seedbed_api.base_model import Block, Choice, Rule
 from seedbed_api.bounded_lists import BoundedList
@@ -16,6 +17,7 @@ from seedbed_api.scalar_types import (
     Epochs,
     Flag,
     Integer,
+    OneOf,
     ParameterPattern,
     Seed,
     Steps,
@@ -24,9 +26,13 @@ from seedbed_api.scalar_types import (
 )
 
 MOST_LEAVES = 4096
-MetricName = Literal["validation/accuracy", "validation/loss"]
+DIRECTIONS: dict[str, str] = {
+    f"validation/{name}": direction for name, direction in metric_values.DIRECTIONS.items()
+}
+MetricName = Annotated[str, OneOf(tuple(DIRECTIONS))]
 Direction = Literal["Maximize", "Minimize"]
-DIRECTIONS: dict[str, str] = {"validation/accuracy": "Maximize", "validation/loss": "Minimize"}
+MINIMIZED = tuple(name for name, direction in DIRECTIONS.items() if direction == "Minimize")
+WRONG_DIRECTION = f"must be Minimize for {', '.join(MINIMIZED)} and Maximize for other metrics"
 SWEEPABLE = Sweepable()
 
 Rate = Annotated[str, DecimalRange(low="0", high="1000", low_open=True)]
@@ -83,15 +89,50 @@ class CrossEntropy(Block):
     """Weights of classes in the loss."""
 
 
+class BinaryCrossEntropy(Block):
+    """Parameters of BinaryCrossEntropy: of each label by itself, the mean over labels."""
+
+    positive_weights: Annotated[
+        tuple[ClassWeight, ...], BoundedList(most=1000, key="name", ordered=False)
+    ] = ()
+    """Weights of the rows that have a label; 1 for labels that are not listed."""
+
+
+class Huber(Block):
+    """Parameters of Huber: half the square of small errors, linear in large ones."""
+
+    delta: Positive = "1"
+    """Error from which the loss is linear, in the unit of the numbers."""
+
+
+class Focal(Block):
+    """Parameters of Focal: cross-entropy times (1 - p) to the power of gamma, p of the right answer."""
+
+    gamma: Annotated[str, DecimalRange(low="0", high="10"), SWEEPABLE] = "2"
+    """Exponent; 0 is plain cross-entropy."""
+
+
 class Loss(Choice):
-    """Loss to minimize."""
+    """Loss to minimize; it must fit the task of the dataset."""
 
-    members: ClassVar = {"CrossEntropy": "cross_entropy"}
+    members: ClassVar = {
+        "CrossEntropy": "cross_entropy",
+        "BinaryCrossEntropy": "binary_cross_entropy",
+        "Huber": "huber",
+        "Focal": "focal",
+    }
 
-    type: Literal["CrossEntropy"] = "CrossEntropy"
-    """Type of the loss."""
+    type: Literal["CrossEntropy", "BinaryCrossEntropy", "MeanSquaredError", "Huber", "Focal"] = "CrossEntropy"
+    """Type of the loss: CrossEntropy or Focal for one label per image, BinaryCrossEntropy or Focal for
+    several, MeanSquaredError or Huber for numbers. User code with a loss of its own ignores it."""
     cross_entropy: CrossEntropy | None = None
     """Parameters of CrossEntropy."""
+    binary_cross_entropy: BinaryCrossEntropy | None = None
+    """Parameters of BinaryCrossEntropy."""
+    huber: Huber | None = None
+    """Parameters of Huber."""
+    focal: Focal | None = None
+    """Parameters of Focal."""
 
 
 class SGD(Block):
@@ -222,9 +263,9 @@ class EarlyStopping(Block):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             field="direction",
-            cel="(self.metric == 'validation/loss') == (self.direction == 'Minimize')",
+            cel=f"(self.metric in {list(MINIMIZED)}) == (self.direction == 'Minimize')",
             holds=lambda stop: DIRECTIONS[stop.metric] == stop.direction,
-            problem="must be Maximize for validation/accuracy and Minimize for validation/loss",
+            problem=WRONG_DIRECTION,
             fix="change direction or metric",
         ),
     )
@@ -262,6 +303,17 @@ class Training(Block):
             problem="must not be more than optimizer.learningRate",
             fix="choose a smaller minimum",
         ),
+        Rule(
+            field="augmentation",
+            cel="!(self.loss.type in ['MeanSquaredError', 'Huber']) || "
+            "!self.augmentation.exists(entry, entry.type == 'Mixup')",
+            holds=lambda training: (
+                training.loss.type not in ("MeanSquaredError", "Huber")
+                or all(entry.type != "Mixup" for entry in training.augmentation)
+            ),
+            problem="Mixup blends labels and does not go with a loss of numbers",
+            fix="remove Mixup",
+        ),
     )
 
     epochs: Annotated[Epochs, SWEEPABLE] | None = None
@@ -297,4 +349,5 @@ class Training(Block):
     """End the training when a metric stops improving; needs regular evaluations."""
     model_selection: Literal["Last", "Best"] = "Last"
     """Weights that become the model: the last ones, or those of the best evaluation by the metric of
-    earlyStopping (default: validation/accuracy). Best needs regular evaluations."""
+    earlyStopping. Default: accuracy for one label, average-precision for several, rmse for numbers. Best
+    needs regular evaluations."""

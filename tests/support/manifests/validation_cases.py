@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from support.manifests.base_manifests import DIGEST, Case
 from support.manifests.cluster_validation_cases import CLUSTER_CASES
+from support.manifests.task_validation_cases import TASK_CASES
 from support.manifests.weights_validation_cases import WEIGHTS_CASES
 
 T, S = "spec.training", "spec.trialTemplate.spec"
@@ -274,9 +275,9 @@ CASES: dict[str, Case] = {
     ),
     "early stopping on a growing loss": Case(
         change={f"{T}.earlyStopping": {**STOP, "direction": "Maximize"}},
-        line=f"{T}.earlyStopping.direction: must be Maximize for validation/accuracy and Minimize for "
-        "validation/loss (got 'Maximize'); change direction or metric",
-        server="must be Maximize for validation/accuracy and Minimize for validation/loss",
+        line=f"{T}.earlyStopping.direction: must be Minimize for validation/loss, validation/mae, "
+        "validation/rmse and Maximize for other metrics (got 'Maximize'); change direction or metric",
+        server="must be Minimize for validation/loss, validation/mae, validation/rmse",
     ),
     "evaluation by epochs and steps": Case(
         change={"spec.evaluation": {"everyEpochs": 1, "everySteps": 10}},
@@ -408,4 +409,5 @@ CASES: dict[str, Case] = {
     ),
     **CLUSTER_CASES,
     **WEIGHTS_CASES,
+    **TASK_CASES,
 }

@@ -11,12 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed.arithmetic.evaluation import quantize_losses
-from seedbed.arithmetic.evaluation_counts import LOSS_LIMIT, LOSS_SCALE, Counts, metrics
+from seedbed.arithmetic.evaluation_counts import LOSS_LIMIT, LOSS_SCALE, Counts
 from seedbed.arithmetic.flat_vector import layout_of
 from seedbed.arithmetic.generator_seeding import mix64, seed_leaf
+from seedbed.arithmetic.target_counting import quantize_losses
 from seedbed.arithmetic.tensor_digests import tensor_digest, tensor_digests, weights_digest
 from seedbed.arithmetic.witness_checksums import Witness, witness_sums
+from seedbed.training.evaluation_metrics import evaluation_document
+from seedbed_api.metric_values import reported_metrics
 
 CPU = torch.device("cpu")
 
@@ -179,9 +181,8 @@ class TestCounts:
     )
 
     def test_derive_metrics(self) -> None:
-        figures = metrics(self.COUNTS)
-        assert figures.loss == 0.5
-        assert figures.accuracy == 0.5
+        figures = reported_metrics(evaluation_document(self.COUNTS, weights_digest=""))
+        assert figures == {"accuracy": 0.5, "loss": 0.5}
 
     def test_travel_as_a_vector(self) -> None:
         again = Counts.from_vector(self.COUNTS.as_vector(), 3)
@@ -189,4 +190,5 @@ class TestCounts:
         assert again != Counts(loss=0, non_finite=0, confusion_kk=self.COUNTS.confusion_kk)
 
     def test_of_nothing_are_zeros(self) -> None:
-        assert metrics(Counts.from_vector(np.zeros(6, dtype=np.int64), 2)).accuracy == 0.0
+        nothing = Counts.from_vector(np.zeros(6, dtype=np.int64), 2)
+        assert (nothing.samples, nothing.correct, nothing.loss) == (0, 0, 0)

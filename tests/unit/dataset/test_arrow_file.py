@@ -83,12 +83,12 @@ def test_a_changed_byte_is_read_or_refused_and_nothing_else(place: int, bits: in
 BOMB = """
     import io, resource, sys
     import pyarrow as pa
-    from seedbed.dataset import shard_io
+    from seedbed.dataset import file_format, shard_io
     arrays = []
-    for field in shard_io.INDEX_SCHEMA:
+    for field in file_format.INDEX_SCHEMA:
         width = field.type.bit_width // 8
         arrays.append(pa.Array.from_buffers(field.type, 1_000_000, [None, pa.py_buffer(bytes(1_000_000 * width))]))
-    batch = pa.record_batch(arrays, schema=shard_io.INDEX_SCHEMA)
+    batch = pa.record_batch(arrays, schema=file_format.INDEX_SCHEMA)
     sink = io.BytesIO()
     with pa.ipc.new_file(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
         for _ in range(30):

@@ -61,11 +61,11 @@ def a_report(**changes: object) -> ReportInputs:
             step=34 * e,
             split="validation",
             loss=2.4 * math.exp(-e / 4.2) + 0.17,
-            accuracy=0.962 - 0.85 * math.exp(-e / 3.4),
+            scores={"accuracy": 0.962 - 0.85 * math.exp(-e / 3.4)},
         )
         for e in range(1, 21)
     ]
-    evaluations.append(EvaluationPoint(step=680, split="test", loss=0.19, accuracy=0.9516))
+    evaluations.append(EvaluationPoint(step=680, split="test", loss=0.19, scores={"accuracy": 0.9516}))
     samples = [
         SamplePrediction(
             pixels_hwc=picture(i),

@@ -26,6 +26,36 @@ class CrossEntropy:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BinaryCrossEntropy:
+    """Binary cross-entropy of every label by itself, the mean over labels."""
+
+    positive_weights: tuple[float, ...] | None = None
+    """One factor per label, of the rows that have it; None for ones."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Focal:
+    """(1 - p)^gamma times the cross-entropy, of one label or of every label by itself."""
+
+    gamma: float = 2.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MeanSquaredError:
+    """The square of the error, the mean over numbers."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Huber:
+    """Half the square of an error up to `delta`, then linear; the mean over numbers."""
+
+    delta: float = 1.0
+
+
+LossConfig: TypeAlias = CrossEntropy | BinaryCrossEntropy | Focal | MeanSquaredError | Huber
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SGD:
     """Stochastic gradient descent as in torch.optim.SGD, dampening 0."""
 
@@ -89,7 +119,9 @@ class Arithmetic:
     learning_rate: LearningRate
     precision: Precision = "Float32"
     """BFloat16 is autocast inside the leaf; gradients, tree and master weights are float32 in any case."""
-    loss: CrossEntropy = field(default_factory=CrossEntropy)
+    task: str = "single-label"
+    """What rows are labelled with; one of `dataset.targets.TASKS`."""
+    loss: LossConfig = field(default_factory=CrossEntropy)
     optimizer: OptimizerConfig = field(default_factory=SGD)
     groups: tuple[ParameterGroup, ...] = ()
     """The first group that matches a parameter holds; others have the optimizer's settings."""
@@ -105,7 +137,7 @@ class Arithmetic:
         _check_counts(self)
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision {self.precision!r} is not one of {', '.join(PRECISIONS)}")
-        weights = self.loss.class_weights
+        weights = _weights_of(self.loss)
         if weights is not None and len(weights) != self.classes:
             raise ValueError(f"{len(weights)} class weights for {self.classes} classes")
         if not math.isfinite(self.mixup_alpha) or self.mixup_alpha < 0.0:
@@ -118,3 +150,12 @@ def _check_counts(arithmetic: Arithmetic) -> None:
     for name in ("leaves", "leaf_rows", "classes"):
         if getattr(arithmetic, name) < 1:
             raise ValueError(f"{name} must be at least 1, got {getattr(arithmetic, name)}")
+
+
+def _weights_of(loss: LossConfig) -> tuple[float, ...] | None:
+    match loss:
+        case CrossEntropy():
+            return loss.class_weights
+        case BinaryCrossEntropy():
+            return loss.positive_weights
+    return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,8 @@ class LeafRows(Protocol):
         """0-based global leaf index."""
 
     @property
-    def labels_m(self) -> npt.NDArray[np.int64]:
-        """Class indices."""
+    def labels_m(self) -> npt.NDArray[Any]:
+        """Targets: class indices (m,) int64, 0 and 1 of labels (m, k) uint8, or numbers (m, k) float64."""
 
     @property
     def pixels_mhwc(self) -> npt.NDArray[np.uint8]:
@@ -36,8 +36,8 @@ class EvaluationRows(Protocol):
         """How many of the b rows are real."""
 
     @property
-    def labels_b(self) -> npt.NDArray[np.int64]:
-        """Class indices."""
+    def labels_b(self) -> npt.NDArray[Any]:
+        """Targets, as those of a leaf."""
 
     @property
     def pixels_bhwc(self) -> npt.NDArray[np.uint8]:

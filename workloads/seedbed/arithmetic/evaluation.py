@@ -12,15 +12,14 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn import functional as F
 
 from seedbed.arithmetic.batch_protocols import EvaluationRows
-from seedbed.arithmetic.evaluation_counts import LOSS_LIMIT, LOSS_SCALE, Counts
 from seedbed.arithmetic.generator_seeding import preserve_generators, seed_evaluation, seed_mode_change
 from seedbed.arithmetic.leaf_gradient import forward, images_of
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.arithmetic.read_only_tensors import ReadOnlyTensors
 from seedbed.arithmetic.subtree_exchange import Exchange
+from seedbed.arithmetic.target_counting import AnyCounts, counter_of
 from seedbed.arithmetic.torch_determinism import enable_denormals
 from seedbed.arithmetic.train_eval_mode import evaluation_mode
 
@@ -33,17 +32,17 @@ def evaluate(
     exchange: Exchange,
     *,
     split: str = "validation",
-) -> Counts:
+) -> AnyCounts:
     """Count over this worker's fixed batches (b, b + W, …), then over all workers.
 
     Random layers draw by (seed, split, batch). Raises ModelOutputError if the model's output has the
     wrong shape, or if the model changes state of its own.
     """
-    classes = replica.arithmetic.classes
-    sums = np.zeros(2 + classes * classes, dtype=np.int64)
+    counter = counter_of(replica.arithmetic)
+    sums = np.zeros(counter.size, dtype=np.int64)
     for batch, logits_bk in evaluation_logits(replica, batches, split=split):
-        sums += _batch_counts(batch, logits_bk.cpu(), classes).as_vector()
-    return Counts.from_vector(exchange.sum_counts(sums), classes)
+        sums += counter.count(batch, logits_bk.cpu())
+    return counter.counts(exchange.sum_counts(sums))
 
 
 def evaluation_logits(
@@ -75,21 +74,3 @@ def evaluation_logits(
 def logits(replica: Replica, pixels_bhwc: npt.NDArray[np.uint8]) -> torch.Tensor:
     """Return float32 logits (b, k) on the replica's device; the model's mode is the caller's."""
     return forward(replica, images_of(replica, pixels_bhwc))
-
-
-def _batch_counts(batch: EvaluationRows, logits_bk: torch.Tensor, classes: int) -> Counts:
-    logits_bk = logits_bk[: batch.count]
-    labels = torch.from_numpy(batch.labels_b)[: batch.count]
-    losses = F.cross_entropy(logits_bk, labels, reduction="none").double()
-    pairs = batch.labels_b[: batch.count] * classes + logits_bk.numpy().argmax(axis=1)
-    return Counts(
-        loss=int(quantize_losses(losses).sum()),
-        non_finite=int((~losses.isfinite()).sum()),
-        confusion_kk=np.bincount(pairs, minlength=classes * classes).reshape(classes, classes),
-    )
-
-
-def quantize_losses(losses: torch.Tensor) -> torch.Tensor:
-    """Return losses in nats as int64 multiples of 1 / LOSS_SCALE, within 0 … LOSS_LIMIT."""
-    bounded = losses.nan_to_num(nan=LOSS_LIMIT, posinf=LOSS_LIMIT, neginf=LOSS_LIMIT)
-    return (bounded.clamp(0.0, LOSS_LIMIT) * LOSS_SCALE).round().to(torch.int64)

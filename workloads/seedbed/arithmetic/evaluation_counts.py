@@ -1,4 +1,4 @@
-"""Counts of an evaluation, and the metrics derived from them; imports no torch.
+"""Counts of an evaluation of single-label rows; imports no torch.
 
 Shapes: k classes.
 """
@@ -52,17 +52,3 @@ class Counts:
         """Return the counts of a vector; the inverse of `as_vector`."""
         confusion = vector[2:].reshape(classes, classes)
         return cls(loss=int(vector[0]), non_finite=int(vector[1]), confusion_kk=confusion)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Metrics:
-    """Metrics for display, derived from counts; decisions compare the integers instead."""
-
-    loss: float
-    accuracy: float
-
-
-def metrics(counts: Counts) -> Metrics:
-    """Derive the mean loss in nats, and accuracy."""
-    samples = max(counts.samples, 1)
-    return Metrics(loss=counts.loss / LOSS_SCALE / samples, accuracy=counts.correct / samples)

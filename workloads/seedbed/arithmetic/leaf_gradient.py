@@ -13,11 +13,11 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn import functional as F
 
-from seedbed.arithmetic.arithmetic_config import Arithmetic, Normalisation
+from seedbed.arithmetic.arithmetic_config import Normalisation
 from seedbed.arithmetic.batch_protocols import LeafRows
 from seedbed.arithmetic.generator_seeding import seed_leaf
+from seedbed.arithmetic.losses import leaf_loss
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.models.model_errors import ModelOutputError
 
@@ -73,12 +73,12 @@ def _loss(replica: Replica, rows: LeafRows) -> torch.Tensor:
         with _autocast(replica):
             return _checked_loss(replica.objective(replica.model, images, labels)).float()
     if arithmetic.mixup_alpha == 0.0:
-        return _cross_entropy(arithmetic, forward(replica, images), labels)
+        return leaf_loss(arithmetic, forward(replica, images), labels)
     share, order = _mixup_draw(arithmetic.mixup_alpha, arithmetic.leaf_rows)
     order = order.to(replica.device)
     logits = forward(replica, images * share + images[order] * (1.0 - share))
-    own = _cross_entropy(arithmetic, logits, labels)
-    return own * share + _cross_entropy(arithmetic, logits, labels[order]) * (1.0 - share)
+    own = leaf_loss(arithmetic, logits, labels)
+    return own * share + leaf_loss(arithmetic, logits, labels[order]) * (1.0 - share)
 
 
 def _checked_loss(loss: object) -> torch.Tensor:
@@ -136,22 +136,6 @@ def _autocast(replica: Replica) -> contextlib.AbstractContextManager[object]:
     if replica.arithmetic.precision != "BFloat16":
         return contextlib.nullcontext()
     return torch.autocast(replica.device.type, dtype=torch.bfloat16)
-
-
-def _cross_entropy(arithmetic: Arithmetic, logits_mk: torch.Tensor, labels_m: torch.Tensor) -> torch.Tensor:
-    summed = F.cross_entropy(
-        logits_mk,
-        labels_m,
-        weight=_class_weights(arithmetic.loss.class_weights, logits_mk.device),
-        reduction="sum",
-        label_smoothing=arithmetic.loss.label_smoothing,
-    )
-    return summed / arithmetic.leaf_rows
-
-
-@lru_cache(maxsize=8)
-def _class_weights(weights: tuple[float, ...] | None, device: torch.device) -> torch.Tensor | None:
-    return None if weights is None else torch.tensor(weights, dtype=torch.float32, device=device)
 
 
 def images_of(replica: Replica, pixels_mhwc: npt.NDArray[np.uint8]) -> torch.Tensor:

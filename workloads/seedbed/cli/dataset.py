@@ -33,6 +33,7 @@ from seedbed.dataset.export import export_dataset
 from seedbed.dataset.file_format import SPLITS
 from seedbed.dataset.integrity_check import check_dataset
 from seedbed.dataset.renewal import renew_dataset
+from seedbed.dataset.targets import TASKS
 from seedbed.storage import open_storage, printable_url
 from seedbed_api.errors import UserError
 from seedbed_api.printable_text import on_one_line
@@ -77,6 +78,13 @@ for _subcommand in (add, diff, group, sample, stats, versions, tag):
 )
 @click.option(
     "--group-by", help="CSV column, or regular expression of the path, whose images stay in one split."
+)
+@click.option(
+    "--task",
+    type=click.Choice(TASKS),
+    default=BuildOptions().task,
+    show_default=True,
+    help="What images are labelled with: one class, several labels, or numbers.",
 )
 @click.option("--append", is_flag=True, help="Extend the dataset at DEST; existing rows do not move.")
 @source_options
@@ -180,7 +188,8 @@ def _print_table(manifest: Manifest) -> None:
     size = sum(shard.bytes for shard in manifest.shards)
     version = f"version {manifest.version}" + (f" of {manifest.parent}" if manifest.parent else "")
     echo(manifest.digest)
-    echo(f"{manifest.total} images, {len(manifest.shards)} shards, {decimal(size)}, {version}")
+    task = f", {manifest.task}" if manifest.task else ""
+    echo(f"{manifest.total} images{task}, {len(manifest.shards)} shards, {decimal(size)}, {version}")
 
 
 def _summary(manifest: Manifest) -> dict[str, Any]:

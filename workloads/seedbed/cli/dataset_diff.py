@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from seedbed.cli.dataset_options import open_dataset_version, output_option, progress_bar
+from seedbed.cli.dataset_options import open_single_label, output_option, progress_bar
 from seedbed.cli.standard_streams import echo
 from seedbed.dataset.comparison import KINDS, Comparison, compare_datasets
 from seedbed.dataset.version_reference import parse_reference
@@ -51,8 +51,8 @@ def diff(
     A and B are datasets (paths or URLs), also URL@TAG and URL@sha256:DIGITS. B may be a version of A: @TAG or
     sha256:DIGITS. Exit code 0 if the digests are equal, 2 if something differs.
     """
-    one = open_dataset_version(a, secret)
-    other = open_dataset_version(_of_same_dataset(a, b), b_secret or secret)
+    one = open_single_label(a, secret, verb="diff")
+    other = open_single_label(_of_same_dataset(a, b), b_secret or secret, verb="diff")
     with progress_bar() as progress:
         found = compare_datasets(one, other, listed=limit, check_images=check, progress=progress)
     if output == "json":

@@ -17,8 +17,10 @@ from rich.progress import Progress as Bar
 from seedbed.cli.standard_streams import echo
 from seedbed.dataset import Dataset
 from seedbed.dataset.renewal import RENEWAL
+from seedbed.dataset.targets import SINGLE_LABEL
 from seedbed.dataset.version_reference import open_version, parse_reference
 from seedbed.storage import printable_url
+from seedbed_api.errors import UserError, refusal
 from seedbed_api.printable_text import on_one_line
 
 _SECONDS_BETWEEN_LINES = 5.0
@@ -41,6 +43,18 @@ def open_dataset_version(text: str, secret: Path | None) -> Dataset:
     dataset = open_version(reference, secret=secret)
     if not dataset.names_row_digests:
         echo(on_one_line(f"dataset {printable_url(reference.url)} {RENEWAL}"), err=True)
+    return dataset
+
+
+def open_single_label(text: str, secret: Path | None, *, verb: str) -> Dataset:
+    """Open a version of a dataset of one class per row; the verb knows no other task."""
+    dataset = open_dataset_version(text, secret)
+    if dataset.task != SINGLE_LABEL:
+        problem = (
+            f"seedbed dataset {verb} is for one class per image, the task of this dataset is {dataset.task}"
+        )
+        fix = "use seedbed dataset show, check and export"
+        raise UserError("InvalidDataset", refusal("URL", printable_url(text), problem, fix))
     return dataset
 
 

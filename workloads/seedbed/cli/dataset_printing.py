@@ -14,6 +14,7 @@ from seedbed.dataset import Manifest
 from seedbed.dataset.build_report import BuildReport
 from seedbed.dataset.builder import BuildResult
 from seedbed.dataset.file_format import SPLITS
+from seedbed.dataset.targets import REGRESSION
 from seedbed.storage import printable_url
 from seedbed_api.printable_text import on_one_line
 
@@ -37,7 +38,8 @@ def print_result(result: BuildResult, dest: str) -> None:
     """Print outcome, rows, findings and digest of a build."""
     manifest, report = result.manifest, result.report
     size = sum(shard.bytes for shard in manifest.shards)
-    rows = f"{manifest.total} images, {len(manifest.classes)} classes, {decimal(size)}"
+    outputs = "numbers" if manifest.task == REGRESSION else "classes"
+    rows = f"{manifest.total} images, {len(manifest.classes)} {outputs}, {decimal(size)}"
     echo(f"{result.outcome}: {on_one_line(printable_url(dest))}: {rows}")
     for split in SPLITS:
         echo(f"  {split}: {manifest.rows(split)}")
@@ -54,7 +56,8 @@ def print_result(result: BuildResult, dest: str) -> None:
 def print_classes(manifest: Manifest) -> None:
     """Print the rows of each class and split as a table."""
     console = Console(highlight=False)
-    table = Table(Column("class", overflow="fold"), *SPLITS)
+    head = "number" if manifest.task == REGRESSION else "class"
+    table = Table(Column(head, overflow="fold"), *SPLITS)
     for label, name in enumerate(manifest.classes):
         table.add_row(Text(on_one_line(name)), *(str(manifest.counts[split][label]) for split in SPLITS))
     table.add_section()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from seedbed.cli.dataset_options import folder, open_dataset_version, secret_option
+from seedbed.cli.dataset_options import folder, open_single_label, secret_option
 from seedbed.cli.standard_streams import echo
 from seedbed.dataset import Dataset
 from seedbed.dataset.contact_sheet import SHEETS, write_images
@@ -58,7 +58,7 @@ def sample(
     options = SampleOptions(
         rows=rows, seed=seed, splits=splits or SPLITS, classes=classes, per_class=per_class
     )
-    dataset = open_dataset_version(url, secret)
+    dataset = open_single_label(url, secret, verb="sample")
     drawn = sample_rows(dataset, options)
     layout = layout or next((name for name in SHEETS if dest.lower().endswith(f".{name}")), "images")
     if layout == "images":

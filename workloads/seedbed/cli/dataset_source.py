@@ -31,6 +31,11 @@ _SOURCE_OPTIONS = (
         "URL.",
     ),
     click.option(
+        "--target",
+        multiple=True,
+        help="CSV column of the target, repeatable: labels (a|b), a column of 0 and 1 per label, or numbers.",
+    ),
+    click.option(
         "--source-format",
         type=click.Choice(FORMATS),
         default="auto",

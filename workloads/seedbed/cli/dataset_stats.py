@@ -10,7 +10,7 @@ import click
 from rich.filesize import decimal
 
 from seedbed.cli.dataset_options import (
-    open_dataset_version,
+    open_single_label,
     output_option,
     parallelism_option,
     progress_bar,
@@ -59,7 +59,7 @@ def stats(
     Class balance, sizes and formats of images, mean and deviation of their channels, copies by bytes,
     near-duplicates by a perceptual hash, and how many of them are in several splits.
     """
-    dataset = open_dataset_version(url, secret)
+    dataset = open_single_label(url, secret, verb="stats")
     with progress_bar() as progress:
         found = measure_dataset(dataset, distance=distance, threads=min(parallelism, 32), progress=progress)
     document = statistics_document(found, listed=limit)

@@ -11,6 +11,7 @@ import click
 
 from seedbed.cli.shared_options import store_secret
 from seedbed.cli.standard_streams import echo
+from seedbed_api.metric_values import main_metric
 from seedbed_api.printable_text import on_one_line
 
 if TYPE_CHECKING:
@@ -108,14 +109,14 @@ def _document(run: StoredRun) -> dict[str, Any]:
 def _line(document: dict[str, Any]) -> str:
     from rich.filesize import decimal
 
-    accuracy = document["metrics"].get("validation/accuracy", "")
+    metric, value = main_metric(document["metrics"])
     columns = [
         document["runID"].removeprefix("sha256:")[:_DIGITS],
         f"{document['state']:<8}",
         f"step {document['step']:>6}",
         f"{decimal(document['bytes']):>9}",
         f"{on_one_line(document['model']):<12}",
-        f"accuracy {accuracy}" if accuracy else "",
+        f"{metric} {value}" if metric else "",
         f"sweep {document['sweep'][:_DIGITS]}" if document["sweep"] else "",
     ]
     return "  ".join(columns).rstrip()

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from seedbed.driver.progress_display import duration
+from seedbed_api.metric_values import main_metric
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,7 +115,7 @@ def _result(status: Mapping[str, Any]) -> str:
     best = status.get("bestTrial")
     if best:
         return str(best.get("objective", ""))
-    return _metrics(status).get("validation/accuracy", "")
+    return main_metric(_metrics(status))[1]
 
 
 def _metrics(status: Mapping[str, Any]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from seedbed.driver.progress_display import duration
 from seedbed.runs.attempt_event_log import FAILED, PAUSED, STOPPED
 from seedbed.search.objective_values import Goal, format_objective
 from seedbed.search.trial_ranking import rank_trials
+from seedbed_api.metric_values import main_metric
 
 _DIGITS = 12
 
@@ -49,7 +50,7 @@ def row_of_run(run: RunSnapshot, *, sweep: str | None) -> Row:
         rate=f"{rate:.3g} steps/s" if rate else "",
         left=duration((total - run.step) / rate) if rate and total else "",
         workers=str(progress[-1]["workers"]) if progress and run.may_change else "",
-        result="" if run.result is None else run.result.metrics.get("validation/accuracy", ""),
+        result="" if run.result is None else main_metric(run.result.metrics)[1],
         message=": ".join(part for part in (subject, reason) if part),
         over=status in {"complete", "failed"},
     )

@@ -35,6 +35,8 @@ from seedbed.dataset.shard_planning import plan_shards
 from seedbed.dataset.source_listing import SourceListing
 from seedbed.dataset.sources.column_options import ColumnOptions
 from seedbed.dataset.sources.formats import SourceOptions
+from seedbed.dataset.target_options import require_same_columns, target_columns
+from seedbed.dataset.targets import SINGLE_LABEL
 from seedbed.storage import LocalStorage, Storage, holds
 from seedbed_api.errors import UserError, refusal
 
@@ -60,6 +62,10 @@ class BuildOptions:
     on_error: str = "fail"
     group_by: str | None = None
     csv: str | None = None
+    task: str = SINGLE_LABEL
+    """One of `targets.TASKS`."""
+    target: tuple[str, ...] = ()
+    """Columns that hold the target; see `target_columns`."""
     top_folders: str = "auto"
     """`classes`, `splits`, or `auto`: decided by their names, an error where these are ambiguous."""
     source_format: str = "auto"
@@ -99,6 +105,7 @@ def build_dataset(
     if options.source_files is None:
         _require_apart(source, dest)
     recipe = _recipe(options)
+    targets = target_columns(options.task, options.target, csv=options.csv)
     existing = _existing(dest)
     _require_extendable(existing, recipe, options)
     listing = list_source(
@@ -108,6 +115,7 @@ def build_dataset(
         top_folders=options.top_folders,
         options=_source_options(options),
         fetched=partial(progress, "fetching"),
+        targets=targets,
     )
     job = IngestJob(
         source=source,
@@ -117,6 +125,7 @@ def build_dataset(
         batch_bytes=options.batch_bytes,
         threads=max(1, min(32, options.parallelism)),
         containers=listing.containers,
+        task=None if targets is None else targets.task,
     )
     build = _Build(
         job=job,
@@ -203,7 +212,8 @@ class _Build:
         return BuildResult(outcome=outcome, manifest=manifest, report=deduplicator.report)
 
     def _inspect_sources(self, listing: SourceListing, engine: IngestEngine) -> Deduplicator:
-        deduplicator = Deduplicator(classes=self.job.classes, report=BuildReport(ignored=listing.ignored))
+        report = BuildReport(ignored=listing.ignored)
+        deduplicator = Deduplicator(classes=self.job.classes, report=report, task=self.job.task)
         metadata = DiskSpill(METADATA_SCHEMA)
         for block in existing_rows(self.base):
             metadata.add(block)
@@ -227,12 +237,14 @@ class _Build:
         if report.refused.counts and self.options.on_error == "fail":
             raise BadSourcesError(report)
         if self.base is None:
-            _require_trainable(deduplicator, self.job.classes, source)
+            _require_trainable(deduplicator, self.job.classes, source, task=self.job.task)
         for name, count in zip(self.job.classes, deduplicator.label_counts, strict=True):
             if count == 0 and (self.base is None or name not in self.base.classes):
                 fix = "repair its images, or remove its folder or its rows"
                 if self.named_classes:
                     fix = "add images of it, or name those to keep with --classes"
+                if self.job.task is not None:
+                    fix = "repair its images, or remove its column or its rows"
                 raise UserError("EmptyClass", refusal("SOURCE", name, "no image of this class is left", fix))
 
     def _unchanged_manifest(self, deduplicator: Deduplicator) -> Manifest | None:
@@ -242,7 +254,9 @@ class _Build:
         _contents(self.existing)
         nothing_new = self.base is not None and deduplicator.report.images == 0
         same = (
-            manifest.contents == hex_contents(deduplicator.contents) and manifest.classes == self.job.classes
+            manifest.contents == hex_contents(deduplicator.contents)
+            and manifest.classes == self.job.classes
+            and manifest.task == self.job.task
         )
         if nothing_new or (self.base is None and same and same_recipe(manifest.recipe, self.job.recipe)):
             return manifest
@@ -262,7 +276,8 @@ class _Build:
         return self._manifest(deduplicator, engine.write(tasks, job=self.job))
 
     def _manifest(self, deduplicator: Deduplicator, written: Iterable[WrittenShard]) -> Manifest:
-        digest, counts = DatasetDigest(self.job.classes), _start_counts(self.job.classes, self.base)
+        digest = DatasetDigest(self.job.classes, task=self.job.task)
+        counts = _start_counts(self.job.classes, self.base)
         shards = [] if self.base is None else list(self.base.manifest.shards)
         for number, shard in enumerate(shards):
             assert self.base is not None
@@ -284,6 +299,7 @@ class _Build:
             contents=hex_contents(deduplicator.contents + (_contents(self.base) if self.base else 0)),
             shards=tuple(shards),
             digest=digest.finish(),
+            task=self.job.task,
         )
 
     def _publish(self, manifest: Manifest, report: BuildReport) -> None:
@@ -339,6 +355,11 @@ def _require_extendable(existing: Dataset | None, recipe: BuildRecipe, options: 
         raise UserError(
             "InvalidDataset", refusal("--append", True, "there is no dataset at DEST", "leave --append away")
         )
+    if existing.task != options.task:
+        problem = f"the dataset at DEST is of task {existing.task}"
+        raise UserError(
+            "DatasetExists", refusal("--task", options.task, problem, f"write --task {existing.task}")
+        )
     if not same_recipe(existing.manifest.recipe, recipe):
         problem = "the dataset was built with other options"
         old = existing.manifest.recipe
@@ -352,6 +373,8 @@ def _require_extendable(existing: Dataset | None, recipe: BuildRecipe, options: 
 def _classes(listing: SourceListing, base: Dataset | None, options: BuildOptions) -> tuple[str, ...]:
     """Return the class names in label order; those of an extended dataset keep their labels."""
     old = () if base is None else base.classes
+    if base is not None and listing.targets is not None:
+        require_same_columns(listing.targets, old)
     new = [name for name in _named_classes(listing.classes(), options.classes) if name not in old]
     if new and base is not None and options.new_classes == "refuse":
         problem = f"the dataset has no class {', '.join(map(repr, new[:3]))}"
@@ -370,7 +393,9 @@ def _named_classes(found: tuple[str, ...], chosen: tuple[str, ...] | None) -> tu
     return chosen or found
 
 
-def _require_trainable(deduplicator: Deduplicator, classes: tuple[str, ...], source: str) -> None:
+def _require_trainable(
+    deduplicator: Deduplicator, classes: tuple[str, ...], source: str, *, task: str | None
+) -> None:
     images = deduplicator.report.images
     if images < 2:
         left = "one image is" if images else "no image is"
@@ -378,7 +403,10 @@ def _require_trainable(deduplicator: Deduplicator, classes: tuple[str, ...], sou
             "TooFewImages",
             refusal("SOURCE", source, f"only {left} left".replace("only no", "no"), "add images"),
         )
-    if len(classes) < 2:
+    if not classes:
+        fix = "write labels into the column that --target names"
+        raise UserError("TooFewClasses", refusal("SOURCE", source, "no row has a label", fix))
+    if task is None and len(classes) < 2:
         problem = f"there is one class only, {classes[0]!r}"
         raise UserError(
             "TooFewClasses",

@@ -19,6 +19,7 @@ from seedbed.dataset.source_listing import (
 )
 from seedbed.dataset.sources.column_options import ColumnOptions, missing_column
 from seedbed.dataset.sources.url_fetch import URL
+from seedbed.dataset.targets import BadTargetError, TargetColumns
 from seedbed.storage import Storage, UnreadableObject, open_storage
 from seedbed.storage.object_limits import CSV_FILE
 from seedbed_api.errors import UserError, refusal
@@ -36,24 +37,34 @@ _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 def list_csv(
-    storage: Storage, *, csv: str, group_by: str | None, columns: ColumnOptions | None = None
+    storage: Storage,
+    *,
+    csv: str,
+    group_by: str | None,
+    columns: ColumnOptions | None = None,
+    targets: TargetColumns | None = None,
 ) -> SourceListing:
-    """List the images that a CSV file names; `UserError` names the flag or the column."""
+    """List the images that a CSV file names; `UserError` names the flag or the column.
+
+    `targets`: the columns of another task than single-label.
+    """
     group = None if group_by is None else nfc(group_by.strip())
     files, urls = DiskSpill(LISTING_SCHEMA), False
     for parsed in _parse(_read_file(storage, csv), csv):
         table = _with_roles(parsed, columns or ColumnOptions(), csv)
-        _require_columns(table.column_names, csv=csv, group=group)
+        _require_columns(table.column_names, csv=csv, group=group, targets=targets)
         by = "group" if group is None and "group" in table.column_names else group
-        used = dict.fromkeys(("image", "label", "split", by))
+        marks = ("label",) if targets is None else targets.columns
+        used = dict.fromkeys(("image", *marks, "split", by))
         rows = _without_blank_rows(table.select([name for name in used if name in table.column_names]))
         urls = urls or bool(
             pc.any(pc.match_substring_regex(pc.utf8_trim_whitespace(rows["image"]), URL)).as_py()
         )
-        files.add(files_table(_listing_columns(rows, by, first=files.num_rows + 1)))
+        listed = _listing_columns(rows, by, first=files.num_rows + 1, targets=targets)
+        files.add(files_table(listed))
     if files.num_rows == 0:
         raise _invalid(csv, "it has a header and no rows", "write a line for each image")
-    return SourceListing(files=files, ignored=0, urls=urls)
+    return SourceListing(files=files, ignored=0, urls=urls, targets=targets)
 
 
 def _invalid(csv: str, problem: str, fix: str) -> UserError:
@@ -96,11 +107,14 @@ def _read_file(storage: Storage, csv: str) -> bytes:
         raise UserError(error.reason, f"--csv: {error.message}") from None
 
 
-def _require_columns(names: list[str], *, csv: str, group: str | None) -> None:
-    wanted = ["image", "label", *([group] if group else [])]
+def _require_columns(names: list[str], *, csv: str, group: str | None, targets: TargetColumns | None) -> None:
+    marks = ("label",) if targets is None else targets.columns
+    wanted = ["image", *marks, *([group] if group else [])]
     for name in wanted:
         if name not in names:
             field, value = ("--group-by", group) if name == group else ("--csv", csv)
+            if targets is not None and name in marks:
+                field, value = "--target", name
             problem = f"column {name!r} is missing; there are {sorted(names)}"
             raise UserError("InvalidSource", refusal(field, value, problem, _fix_of_missing(name, names)))
     for name in (*wanted, "split", "group"):
@@ -145,9 +159,30 @@ def _all_true(masks: Iterable[pa.ChunkedArray]) -> pa.ChunkedArray:
     return first
 
 
-def _listing_columns(table: pa.Table, group: str | None, *, first: int) -> list[pa.ChunkedArray | pa.Array]:
+def _target_texts(table: pa.Table, targets: TargetColumns, *, first: int) -> tuple[pa.Array, pa.Array]:
+    """Return target texts, null where a row has none, and then why, with the number of the row."""
+    texts: list[str | None] = []
+    problems: list[str | None] = []
+    cells = zip(*(table[name].to_pylist() for name in targets.columns), strict=True)
+    for row, values in enumerate(cells, start=first):
+        try:
+            text, problem = targets.text(values), None
+        except BadTargetError as error:
+            text, problem = None, f"{error.kind}: row {row}: {error.detail}"
+        texts.append(text)
+        problems.append(problem)
+    return pa.array(texts, pa.string()), pa.array(problems, pa.string())
+
+
+def _listing_columns(
+    table: pa.Table, group: str | None, *, first: int, targets: TargetColumns | None
+) -> list[pa.ChunkedArray | pa.Array]:
     nothing = pa.nulls(table.num_rows, pa.string())
-    path, label = _paths(table["image"], first), _normalized(table["label"])
+    path = _paths(table["image"], first)
+    if targets is None:
+        label, bad_target = _normalized(table["label"]), nothing
+    else:
+        label, bad_target = _target_texts(table, targets, first=first)
     split = _normalized(table["split"]) if "split" in table.column_names else nothing
     groups = nothing if group is None else _normalized(table[group])
     code = pc.index_in(pc.utf8_lower(split), pa.array(list(SPLIT_CODES)))
@@ -157,6 +192,7 @@ def _listing_columns(table: pa.Table, group: str | None, *, first: int) -> list[
         (pc.equal(trimmed, ""), "outside-source: the row names no image"),
         (_leads_out(trimmed), "outside-source"),
         (pc.match_substring(path, "\0"), "outside-source: the path holds a NUL character"),
+        (pc.is_valid(bad_target), bad_target),
         (pc.is_null(label), "no-label"),
         (pc.and_(pc.is_valid(split), pc.is_null(code)), "unknown-split"),
         (pc.is_null(groups) if group is not None else pc.is_valid(nothing), "no-group"),

@@ -16,9 +16,21 @@ import rfc8785
 from seedbed.dataset.file_format import SCHEMA_VERSION
 
 
-def row_digest(*, row_id: bytes, key: bytes, label: int, image: bytes | memoryview) -> bytes:
-    """Return sha256(id ‖ key ‖ label as 4 bytes LE ‖ image bytes)."""
-    digest = hashlib.sha256(row_id + key + label.to_bytes(4, "little"))
+def row_head(*, row_id: bytes, key: bytes, label: int, target: bytes | None = None) -> bytes:
+    """Return what a row digest covers before the image: id ‖ key ‖ label as 4 bytes LE.
+
+    Of another task than single-label: id ‖ key ‖ bytes of the target as 4 bytes LE ‖ target.
+    """
+    if target is None:
+        return row_id + key + label.to_bytes(4, "little")
+    return row_id + key + len(target).to_bytes(4, "little") + target
+
+
+def row_digest(
+    *, row_id: bytes, key: bytes, label: int, image: bytes | memoryview, target: bytes | None = None
+) -> bytes:
+    """Return sha256(head ‖ image bytes); see `row_head`."""
+    digest = hashlib.sha256(row_head(row_id=row_id, key=key, label=label, target=target))
     digest.update(image)
     return digest.digest()
 
@@ -26,8 +38,10 @@ def row_digest(*, row_id: bytes, key: bytes, label: int, image: bytes | memoryvi
 class DatasetDigest:
     """The digest of a dataset, updated with the row digests of shard after shard."""
 
-    def __init__(self, classes: Iterable[str]) -> None:
+    def __init__(self, classes: Iterable[str], *, task: str | None = None) -> None:
         header: dict[str, Any] = {"classes": list(classes), "schema": SCHEMA_VERSION}
+        if task is not None:
+            header["task"] = task
         self._hash = hashlib.sha256(b"seedbed dataset\0" + rfc8785.dumps(header))
 
     def update(self, split: str, row_digests: bytes | memoryview) -> None:

@@ -18,6 +18,7 @@ from seedbed.dataset.ingest_passes import METADATA_SCHEMA
 from seedbed.dataset.reader import Dataset
 from seedbed.dataset.shard_io import ShardIndex
 from seedbed.dataset.source_listing import decode_path, nfc
+from seedbed.dataset.targets import describe_target, target_counts
 
 _MODULUS = 2**256
 
@@ -25,11 +26,12 @@ _MODULUS = 2**256
 class Deduplicator:
     """Collects the rows of a build, by split, on local disk; metadata is added in order of id."""
 
-    def __init__(self, *, classes: tuple[str, ...], report: BuildReport) -> None:
+    def __init__(self, *, classes: tuple[str, ...], report: BuildReport, task: str | None = None) -> None:
         self.report = report
         self.contents = 0
         self.label_counts = np.zeros(len(classes), np.int64)
         self._classes = classes
+        self._task = task
         self._spills = [DiskSpill(METADATA_SCHEMA) for _ in SPLITS]
 
     def add(self, block: pa.Table) -> None:
@@ -50,10 +52,22 @@ class Deduplicator:
 
     def _add_accepted(self, accepted: pa.Table) -> None:
         self.report.images += accepted.num_rows
-        self.label_counts += np.bincount(accepted["label"].to_numpy(), minlength=len(self._classes))
+        self.label_counts += self._counts(accepted)
         self.contents = (self.contents + contents_sum(accepted)) % _MODULUS
         for code, spill in enumerate(self._spills):
             spill.add(accepted.filter(pc.equal(accepted["split"], code)))
+
+    def _counts(self, accepted: pa.Table) -> npt.NDArray[np.int64]:
+        """Return how many rows have each class."""
+        if self._task is not None:
+            return target_counts(self._task, accepted["target"].to_pylist(), len(self._classes))
+        return np.bincount(accepted["label"].to_numpy(), minlength=len(self._classes))
+
+    def _named(self, row: dict[str, Any]) -> str:
+        """Return the class of a row, or its target in words."""
+        if self._task is None:
+            return self._classes[row["label"]]
+        return describe_target(self._task, row["target"], self._classes)
 
     def _without_existing(self, accepted: pa.Table, known: pa.Table) -> pa.Table:
         """Drop rows that the extended dataset has; another label there is a conflict."""
@@ -61,13 +75,11 @@ class Deduplicator:
             return accepted
         known = known.combine_chunks()
         place = pc.index_in(accepted["id"], known["id"])
-        old = pc.take(known["label"], place)
-        for row in (
-            accepted.filter(pc.not_equal(old, accepted["label"])).select(["path", "label"]).to_pylist()
-        ):
-            detail = (
-                f"the same bytes are in the dataset under another class than {self._classes[row['label']]}"
-            )
+        mark = "label" if self._task is None else "target"
+        old = pc.take(known[mark], place)
+        for row in accepted.filter(pc.not_equal(old, accepted[mark])).select(["path", mark]).to_pylist():
+            other = "class" if self._task is None else "target"
+            detail = f"the same bytes are in the dataset under another {other} than {self._named(row)}"
             self.report.refused.add("label-conflict", row["path"], detail=detail)
         self.report.already_there += len(place.drop_null())
         return accepted.filter(pc.is_null(place))
@@ -88,10 +100,11 @@ class Deduplicator:
 
     def _choose_copy(self, copies: list[dict[str, Any]]) -> int | None:
         """Return which of the files with equal bytes to keep; None where their labels differ."""
-        labels = sorted({self._classes[copy["label"]] for copy in copies})
+        labels = sorted({self._named(copy) for copy in copies})
         if len(labels) > 1:
             for copy in copies:
-                detail = f"the same bytes are in classes {', '.join(labels)}"
+                kind = "are in classes" if self._task is None else "have the targets"
+                detail = f"the same bytes {kind} {', '.join(labels)}"
                 self.report.refused.add("label-conflict", copy["path"], detail=detail)
             return None
         best = min(range(len(copies)), key=lambda number: _rank(copies[number]))
@@ -120,23 +133,25 @@ def _runs(repeats: npt.NDArray[np.bool_]) -> Iterable[tuple[int, int]]:
 
 
 def contents_sum(rows: pa.Table) -> int:
-    """Return the sum modulo 2**256 of sha256(id ‖ key ‖ label ‖ split); equal sets, equal sums."""
-    columns = (rows[name].to_pylist() for name in ("id", "key", "label", "split"))
+    """Return the sum modulo 2**256 of sha256(id ‖ key ‖ label ‖ split ‖ target); equal sets, equal sums."""
+    columns = (rows[name].to_pylist() for name in ("id", "key", "label", "split", "target"))
     return sum(_content(*row) for row in zip(*columns, strict=True)) % _MODULUS
 
 
-def _content(row_id: bytes, key: bytes, label: int, split: int) -> int:
-    digest = hashlib.sha256(row_id + key + label.to_bytes(4, "little") + bytes([split])).digest()
-    return int.from_bytes(digest, "big")
+def _content(row_id: bytes, key: bytes, label: int, split: int, target: bytes | None) -> int:
+    digest = hashlib.sha256(row_id + key + label.to_bytes(4, "little") + bytes([split]) + (target or b""))
+    return int.from_bytes(digest.digest(), "big")
 
 
 def shard_contents(index: ShardIndex, split: str) -> int:
     """Return the sum that `contents_sum` reduces, over the rows of a shard."""
     code = SPLITS.index(split)
-    rows = zip(index.id, index.key, index.label.tolist(), strict=True)
-    return (
-        sum(_content(row_id.tobytes(), key.tobytes(), label, code) for row_id, key, label in rows) % _MODULUS
+    targets = index.target or (None,) * len(index)
+    rows = zip(index.id, index.key, index.label.tolist(), targets, strict=True)
+    contents = (
+        _content(row_id.tobytes(), key.tobytes(), label, code, target) for row_id, key, label, target in rows
     )
+    return sum(contents) % _MODULUS
 
 
 def hex_contents(contents: int) -> str:
@@ -150,6 +165,8 @@ def existing_rows(dataset: Dataset | None) -> Iterator[pa.Table]:
         assert dataset is not None
         index = dataset.index(number)
         known = {"order": _orders(index.id), "id": _id_array(index.id), "label": pa.array(index.label)}
+        if index.target is not None:
+            known["target"] = pa.array(index.target, pa.binary())
         columns = [known.get(field.name, pa.nulls(len(index), field.type)) for field in METADATA_SCHEMA]
         yield pa.table(columns, METADATA_SCHEMA)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from seedbed.dataset.builder import BuildOptions, BuildResult, OnProgress, build_dataset
 from seedbed.dataset.lineage import Addition, read_addition
 from seedbed.dataset.reader import open_dataset
+from seedbed.dataset.targets import REGRESSION
 from seedbed.storage import Storage
 
 
@@ -27,10 +28,11 @@ def extend_dataset(
 ) -> Extension:
     """Add the rows of a source to the dataset at DEST.
 
-    Of `options`, split, image size, encoding and grouping are replaced by those of the dataset's recipe.
+    Of `options`, split, image size, encoding, grouping and task are replaced by those of the dataset's recipe.
     Raises what `build_dataset` raises, and `UserError("InvalidDataset")` where there is no dataset.
     """
-    recipe = open_dataset(dest).manifest.recipe
+    dataset = open_dataset(dest)
+    recipe = dataset.manifest.recipe
     asked = recipe.conversions or {}
     options = replace(
         options,
@@ -43,6 +45,8 @@ def extend_dataset(
         depth=asked.get("depth"),
         cmyk=asked.get("cmyk"),
         frames=asked.get("frames"),
+        task=dataset.task,
+        target=options.target or (dataset.classes if dataset.task == REGRESSION else ()),
     )
     result = build_dataset(source, dest, options=options, progress=progress)
     extended = result.outcome == "extended"

@@ -24,6 +24,8 @@ REPORT = "report.json"
 VERSIONS = "versions"
 
 SHARD_SCHEMA = pa.schema([("image", pa.large_binary()), ("label", pa.int32()), ("id", pa.binary(32))])
+TASK_SHARD_SCHEMA = pa.schema([("image", pa.large_binary()), ("target", pa.binary()), ("id", pa.binary(32))])
+"""Of datasets of another task than single-label; `targets` has the encoding."""
 INDEX_SCHEMA = pa.schema(
     [
         ("batch", pa.int32()),
@@ -35,6 +37,17 @@ INDEX_SCHEMA = pa.schema(
         ("digest", pa.binary(32)),
     ]
 )
+TASK_INDEX_SCHEMA = INDEX_SCHEMA.set(INDEX_SCHEMA.get_field_index("label"), pa.field("target", pa.binary()))
+
+
+def shard_schema(task: str | None) -> pa.Schema:
+    """Return the columns of the shards of a task; None is single-label."""
+    return SHARD_SCHEMA if task is None else TASK_SHARD_SCHEMA
+
+
+def index_schema(task: str | None) -> pa.Schema:
+    """Return the columns of the indices of a task."""
+    return INDEX_SCHEMA if task is None else TASK_INDEX_SCHEMA
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,15 +107,18 @@ class Manifest:
     parent: str | None
     """Digest of the version that this one extends."""
     classes: tuple[str, ...]
-    """Class names; the label of a row is a position here."""
+    """Class names; the label of a row is a position here. Of a regression, the names of its numbers."""
     counts: dict[str, tuple[int, ...]]
-    """Rows per split and class."""
+    """Rows per split and class; a row of several labels counts for each."""
     recipe: BuildRecipe
     contents: str
     """Sum of the hashes of (id, key, label, split): compares sources before a shard is written."""
     shards: tuple[Shard, ...]
     digest: str
     """`sha256:…` over the rows and the boundaries of shards; see `dataset_digest`."""
+    task: str | None = None
+    """What the rows are labelled with, one of `targets.TASKS`; None is single-label, as in all datasets of
+    before this field."""
 
     @property
     def total(self) -> int:
@@ -128,6 +144,8 @@ def dump_manifest(manifest: Manifest) -> bytes:
     document = json.loads(json.dumps(asdict(manifest)))
     if document["recipe"]["conversions"] is None:
         del document["recipe"]["conversions"]
+    if document["task"] is None:
+        del document["task"]
     for shard in document["shards"]:
         if shard["rows_sha256"] is None:
             del shard["rows_sha256"]  # as in the files of before this field

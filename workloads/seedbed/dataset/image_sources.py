@@ -11,6 +11,7 @@ from seedbed.dataset.source_listing import SourceListing
 from seedbed.dataset.sources.column_options import FLAGS, ColumnOptions
 from seedbed.dataset.sources.formats import SUFFIXES, SourceOptions, find_format, list_rows
 from seedbed.dataset.sources.url_fetch import Fetched, fetch_images
+from seedbed.dataset.targets import TargetColumns
 from seedbed.storage import LocalStorage, Storage
 from seedbed.storage.storage_errors import local_error
 from seedbed_api.errors import UserError, refusal
@@ -24,6 +25,7 @@ def list_source(
     top_folders: str = "auto",
     options: SourceOptions | None = None,
     fetched: Fetched = lambda *_: None,
+    targets: TargetColumns | None = None,
 ) -> SourceListing:
     """List a source; `UserError` where it is missing, empty or not a dataset."""
     options = replace(options or SourceOptions(), csv=csv)
@@ -41,7 +43,7 @@ def list_source(
     if csv is None:
         listing = list_folders(storage, group_by=group_by, top_folders=top_folders)
     else:
-        listing = list_csv(storage, csv=csv, group_by=group_by, columns=options.columns)
+        listing = list_csv(storage, csv=csv, group_by=group_by, columns=options.columns, targets=targets)
         listing = fetch_images(listing, skip=options.skip_bad, fetched=fetched)
     return _with_rows(listing, storage)
 

@@ -28,6 +28,7 @@ from seedbed.dataset.source_listing import (
     encode_path,
 )
 from seedbed.dataset.split_assignment import group_key, split_of
+from seedbed.dataset.targets import encode_target, target_counts
 from seedbed.images.conversions import Conversions
 from seedbed.images.image_conversion import (
     BadImage,
@@ -47,6 +48,7 @@ METADATA_SCHEMA = pa.schema(
         ("path", pa.large_binary()),
         *(LISTING_SCHEMA.field(name) for name in RANGE_COLUMNS),
         ("label", pa.int32()),
+        ("target", pa.binary()),
         ("split", pa.int8()),
         ("key", pa.binary(32)),
         ("weight", pa.int64()),
@@ -55,8 +57,9 @@ METADATA_SCHEMA = pa.schema(
         ("detail", pa.string()),
     ]
 )
-"""`order` is the first 63 bits of the id, a number to sort by; `reason` is null for accepted files."""
-TASK_COLUMNS = ["path", *RANGE_COLUMNS, "id", "label", "key", "weight"]
+"""`order` is the first 63 bits of the id, a number to sort by; `reason` is null for accepted files, `target`
+for single-label."""
+TASK_COLUMNS = ["path", *RANGE_COLUMNS, "id", "label", "target", "key", "weight"]
 """The columns of the metadata that pass 2 needs."""
 
 
@@ -71,6 +74,8 @@ class IngestJob:
     batch_bytes: int
     threads: int
     containers: tuple[RowContainer, ...] = ()
+    task: str | None = None
+    """One of `targets.TASKS`; None is single-label."""
 
     @property
     def stored_format(self) -> StoredFormat:
@@ -99,6 +104,7 @@ class WrittenShard:
     shard: Shard
     row_digests: bytes
     label_counts: npt.NDArray[np.int64]
+    """Rows of each class."""
 
 
 def inspect_files(files: pa.Table, *, job: IngestJob) -> pa.Table:
@@ -120,7 +126,8 @@ def _metadata_row(
     assert isinstance(path, bytes)
     assert isinstance(code, int)
     where = {name: file[name] for name in RANGE_COLUMNS}
-    row: dict[str, object] = {"path": path, **where, "label": labels.get(str(file["class"]), -1)}
+    label = labels.get(str(file["class"]), -1) if job.task is None else 0
+    row: dict[str, object] = {"path": path, **where, "label": label}
     if file["reason"] is not None:
         kind, _, seen = str(file["reason"]).partition(": ")
         return _refused(row, path, kind, seen or _LISTING_DETAILS[kind])
@@ -139,6 +146,8 @@ def _metadata_row(
         "key": key,
         "split": split,
     }
+    if job.task is not None:
+        row["target"] = encode_target(job.task, str(file["class"]), labels)
     return row | placed | {"weight": judged.weight, "notes": ",".join(judged.notes)}
 
 
@@ -187,24 +196,33 @@ def _order(row_id: bytes) -> int:
 
 def write_shard(task: ShardTask, *, job: IngestJob) -> WrittenShard:
     """Run pass 2 for one shard; `UserError("SourceChanged")` where a file changed since pass 1."""
-    encoder = ShardEncoder(batch_bytes=job.batch_bytes)
+    encoder = ShardEncoder(batch_bytes=job.batch_bytes, task=job.task)
     for row in _rows(task, job):
         encoder.add(row)
     encoded = encoder.finish()
     shard = _shard(task, encoded)
     _store(job.dest, shard.path, encoded.data)
     _store(job.dest, shard.index_path, encoded.index)
-    counts = np.bincount(encoded.labels, minlength=len(job.classes))
-    return WrittenShard(shard=shard, row_digests=encoded.row_digests, label_counts=counts)
+    return WrittenShard(
+        shard=shard, row_digests=encoded.row_digests, label_counts=_rows_per_class(encoded, job)
+    )
+
+
+def _rows_per_class(encoded: EncodedShard, job: IngestJob) -> npt.NDArray[np.int64]:
+    if job.task is None or encoded.targets is None:
+        return np.bincount(encoded.labels, minlength=len(job.classes))
+    return target_counts(job.task, encoded.targets, len(job.classes))
 
 
 def _rows(task: ShardTask, job: IngestJob) -> Iterator[Row]:
     def load(row: dict[str, object]) -> Row:
-        row_id, label, key = row["id"], row["label"], row["key"]
+        row_id, label, key, target = row["id"], row["label"], row["key"], row["target"]
         assert isinstance(row_id, bytes)
         assert isinstance(key, bytes)
         assert isinstance(label, int)
-        return Row(image=_stored_image(row, row_id, job), label=label, id=row_id, key=key)
+        assert target is None or isinstance(target, bytes)
+        image = _stored_image(row, row_id, job)
+        return Row(image=image, label=label, id=row_id, key=key, target=target)
 
     with ThreadPoolExecutor(job.threads) as pool:
         for batch in task.rows.to_batches(max_chunksize=256):

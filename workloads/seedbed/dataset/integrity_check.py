@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from seedbed.dataset.arrow_file import read_table
-from seedbed.dataset.dataset_digest import DatasetDigest, row_digest
+from seedbed.dataset.dataset_digest import DatasetDigest
 from seedbed.dataset.deduplication import hex_contents, shard_contents
-from seedbed.dataset.file_format import SHARD_SCHEMA, SPLITS, Shard
+from seedbed.dataset.file_format import SPLITS, Shard, shard_schema
 from seedbed.dataset.reader import Dataset
 from seedbed.dataset.shard_io import ShardIndex
 from seedbed.dataset.shard_reader import row_name
@@ -30,7 +30,7 @@ def check_dataset(
     """Return each difference between manifest and stored bytes as a sentence."""
     problems: list[str] = []
     contents, seen = 0, _SeenRows()
-    digest = DatasetDigest(dataset.classes)
+    digest = DatasetDigest(dataset.classes, task=dataset.manifest.task)
     counts = {split: np.zeros(len(dataset.classes), np.int64) for split in SPLITS}
     done = 0
     for number, shard in enumerate(dataset.manifest.shards):
@@ -38,7 +38,7 @@ def check_dataset(
         problems += found
         if index is not None and not found:
             digest.update(shard.split, index.digest.tobytes())
-            counts[shard.split] += np.bincount(index.label, minlength=len(dataset.classes))
+            counts[shard.split] += dataset.counts_in(index)
             contents += shard_contents(index, shard.split)
             problems += seen.repeated(shard, index)
         done += shard.rows
@@ -90,10 +90,10 @@ def _check_shard(dataset: Dataset, number: int, shard: Shard) -> tuple[ShardInde
         return index, [*problems, f"shard {shard.path} cannot be read: {error.problem}"]
     except DamagedObject as error:
         return index, [*problems, f"shard {shard.path} cannot be read: {error.strerror}"]
-    return index, [*problems, *_shard_problems(shard, index, data, classes=len(dataset.classes))]
+    return index, [*problems, *_shard_problems(dataset, shard, index, data)]
 
 
-def _shard_problems(shard: Shard, index: ShardIndex | None, data: bytes, *, classes: int) -> list[str]:
+def _shard_problems(dataset: Dataset, shard: Shard, index: ShardIndex | None, data: bytes) -> list[str]:
     problems = [*_batch_problems(shard, index, data)]
     if len(data) != shard.bytes:
         problems.insert(0, f"shard {shard.path} has {len(data)} bytes instead of {shard.bytes}")
@@ -101,7 +101,7 @@ def _shard_problems(shard: Shard, index: ShardIndex | None, data: bytes, *, clas
         problems.append(f"shard {shard.path} differs outside its batches (sha256)")
     if index is None or problems:
         return problems
-    return [*_row_problems(shard, index, data, classes=classes)]
+    return [*_row_problems(dataset, shard, index, data)]
 
 
 def _batch_problems(shard: Shard, index: ShardIndex | None, data: bytes) -> Iterator[str]:
@@ -133,17 +133,19 @@ def _differing_rows(shard: Shard, index: ShardIndex, data: bytes, *, only: int |
 def _digest_of(shard: Shard, index: ShardIndex, data: memoryview, at: int) -> bytes:
     start = shard.batches[index.batch[at]].offset + int(index.offset[at])
     image = data[start : start + int(index.length[at])]
-    row_id, key = index.id[at].tobytes(), index.key[at].tobytes()
-    return row_digest(row_id=row_id, key=key, label=int(index.label[at]), image=image)
+    digest = hashlib.sha256(index.head(at))
+    digest.update(image)
+    return digest.digest()
 
 
-def _row_problems(shard: Shard, index: ShardIndex, data: bytes, *, classes: int) -> Iterator[str]:
+def _row_problems(dataset: Dataset, shard: Shard, index: ShardIndex, data: bytes) -> Iterator[str]:
+    classes = len(dataset.classes)
     for row in _differing_rows(shard, index, data):
         yield f"row {row} of shard {shard.path} differs from its digest in the index"
     for at in np.flatnonzero((index.label < 0) | (index.label >= classes)):
         yield f"row {shard.first_row + at} of shard {shard.path} has label {index.label[at]}, of {classes}"
     try:
-        table = read_table(data, SHARD_SCHEMA)
+        table = read_table(data, shard_schema(dataset.manifest.task))
     except (pa.ArrowException, OSError, ValueError) as error:
         yield f"shard {shard.path} is no Arrow file of the expected columns: {error}"
         return
@@ -154,9 +156,12 @@ def _column_problems(shard: Shard, index: ShardIndex, table: pa.Table) -> Iterat
     """Compare the columns of the Arrow file with the index."""
     ids = [row_id.tobytes() for row_id in index.id]
     lengths = pa.compute.binary_length(table["image"]).to_pylist()
+    marks: tuple[str, list[object]] = ("label", index.label.tolist())
+    if index.target is not None:
+        marks = ("target", list(index.target))
     for name, seen, indexed in (
         ("id", table["id"].to_pylist(), ids),
-        ("label", table["label"].to_pylist(), index.label.tolist()),
+        (marks[0], table[marks[0]].to_pylist(), marks[1]),
         ("image length", lengths, index.length.tolist()),
     ):
         if seen != indexed:

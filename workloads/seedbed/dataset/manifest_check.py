@@ -13,6 +13,7 @@ from typing import Final
 
 from seedbed.dataset.dataset_digest import DatasetDigest
 from seedbed.dataset.file_format import SPLITS, Manifest, Shard, invalid_dataset
+from seedbed.dataset.targets import MULTI_LABEL, SINGLE_LABEL, TASKS
 
 MOST_BATCH_BYTES: Final = 2 << 30
 """Longest record batch: a reader holds one in memory."""
@@ -45,7 +46,7 @@ def require_committed(manifest: Manifest, *, path: str, where: str) -> None:
 
 def digest_of(manifest: Manifest) -> str:
     """Return the dataset digest of classes and shards; every shard has its `rows_sha256`."""
-    digest = DatasetDigest(manifest.classes)
+    digest = DatasetDigest(manifest.classes, task=manifest.task)
     for shard in manifest.shards:
         assert shard.rows_sha256 is not None, shard.path
         digest.update_shard(shard.split, shard.rows, bytes.fromhex(shard.rows_sha256))
@@ -56,6 +57,8 @@ def first_difference(manifest: Manifest, other: Manifest) -> str:
     """Return in words where a manifest differs from another in what the digest commits to."""
     if manifest.classes != other.classes:
         return "its classes"
+    if manifest.task != other.task:
+        return "its task"
     for mine, theirs in zip(manifest.shards, other.shards, strict=False):
         if _committed(mine) != _committed(theirs):
             return f"shard {mine.path}"
@@ -71,6 +74,8 @@ def _problems(manifest: Manifest) -> Iterator[str]:
         yield f"digest {manifest.digest[:80]!r} is not sha256: and 64 hexadecimal digits"
     if manifest.version < 1:
         yield f"version {manifest.version} is less than 1"
+    if manifest.task is not None and (manifest.task not in TASKS or manifest.task == SINGLE_LABEL):
+        yield f"task {manifest.task[:80]!r} is not one of {', '.join(TASKS[1:])}"
     if not manifest.classes or len(set(manifest.classes)) < len(manifest.classes):
         yield "there are no classes, or one of them twice"
     first = 0
@@ -109,5 +114,11 @@ def _count_problems(manifest: Manifest) -> Iterator[str]:
     for split in SPLITS:
         counts = manifest.counts.get(split, (0,) * len(manifest.classes))
         fits = len(counts) == len(manifest.classes) and min(counts) >= 0
-        if not fits or sum(counts) != manifest.rows(split):
+        if not fits or not _add_up(manifest.task, counts, manifest.rows(split)):
             yield f"the counts of split {split} do not add up"
+
+
+def _add_up(task: str | None, counts: tuple[int, ...], rows: int) -> bool:
+    if task is None:
+        return sum(counts) == rows
+    return max(counts) <= rows if task == MULTI_LABEL else set(counts) == {rows}

@@ -77,7 +77,7 @@ def with_row_digests(storage: Storage, manifest: Manifest) -> Manifest:
 
     def completed(number: int) -> Shard:
         shard = manifest.shards[number]
-        index = read_index(storage, shard, classes=len(manifest.classes))
+        index = read_index(storage, shard, classes=len(manifest.classes), task=manifest.task)
         return replace(shard, rows_sha256=rows_sha256(index))
 
     shards = list(manifest.shards)

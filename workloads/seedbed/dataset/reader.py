@@ -17,6 +17,7 @@ from seedbed.dataset.row_view import RowView, ViewShard, all_rows, selected_rows
 from seedbed.dataset.shard_io import ShardIndex
 from seedbed.dataset.shard_reader import in_parallel, iter_images, read_batch, read_index
 from seedbed.dataset.split_assignment import fold_of, in_subset, select_positions
+from seedbed.dataset.targets import SINGLE_LABEL, target_counts
 from seedbed.storage import Storage
 from seedbed_api.errors import UserError, refusal
 
@@ -59,8 +60,13 @@ class Dataset:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Return the class names in label order."""
+        """Return the class names in label order; of a regression the names of its numbers."""
         return self.manifest.classes
+
+    @property
+    def task(self) -> str:
+        """Return what rows are labelled with, one of `targets.TASKS`."""
+        return self.manifest.task or SINGLE_LABEL
 
     def index(self, shard: int) -> ShardIndex:
         """Return a shard's index, read once and verified; `UserError("InvalidDataset")` where it differs."""
@@ -68,7 +74,8 @@ class Dataset:
             cached = self._indices.get(shard)
         if cached is not None:
             return cached
-        index = read_index(self.storage, self.manifest.shards[shard], classes=len(self.classes))
+        entry, task = self.manifest.shards[shard], self.manifest.task
+        index = read_index(self.storage, entry, classes=len(self.classes), task=task)
         with self._lock:
             self._indices[shard] = index
         return index
@@ -118,14 +125,15 @@ class Dataset:
         subset: str | Fraction | None = None,
         fold: tuple[int, int] | None = None,
     ) -> npt.NDArray[np.int64]:
-        """Return how many rows of each class the view of these arguments has, shape (classes,)."""
+        """Return how many rows of each class the view of these arguments has, shape (classes,).
+
+        A row of several labels counts for each of them.
+        """
         counts = np.zeros(len(self.classes), np.int64)
         if fold is None and (subset is None or _parse_fraction(subset) == 1):
             return counts + self._counts_of(split)
         for shard in self._view_shards(split, subset, fold):
-            labels = self.index(shard.shard).label
-            kept = labels if shard.selected is None else labels[shard.selected]
-            counts += np.bincount(kept, minlength=len(counts))
+            counts += self.counts_in(self.index(shard.shard), shard.selected)
         return counts
 
     def _view_shards(
@@ -158,16 +166,23 @@ class Dataset:
     def _counts_of(self, split: str) -> npt.NDArray[np.int64]:
         """Return the rows per class of a split by the labels of its indices; the manifest must agree."""
         if split not in self._counts:
-            labels = in_parallel(lambda number: self.index(number).label, self._shards_of(split))
-            found = sum(
-                (np.bincount(some, minlength=len(self.classes)) for some in labels),
-                np.zeros(len(self.classes), np.int64),
-            )
+            counts = in_parallel(lambda number: self.counts_in(self.index(number)), self._shards_of(split))
+            found = sum(counts, np.zeros(len(self.classes), np.int64))
             if found.tolist() != list(self.manifest.counts.get(split, found * 0)):
                 problem = f"the counts of split {split} are not those of the labels in its indices"
                 raise invalid_dataset(self.storage.url, problem)
             self._counts[split] = found
         return self._counts[split]
+
+    def counts_in(
+        self, index: ShardIndex, selected: npt.NDArray[np.int32] | None = None
+    ) -> npt.NDArray[np.int64]:
+        """Return the rows per class of an index, or of some of its rows."""
+        if index.target is not None:
+            positions = range(len(index)) if selected is None else selected.tolist()
+            return target_counts(self.task, [index.target[at] for at in positions], len(self.classes))
+        labels = index.label if selected is None else index.label[selected]
+        return np.bincount(labels, minlength=len(self.classes))
 
     def _view_shard(
         self, number: int, shard: Shard, wanted: str, fraction: Fraction | None, fold: tuple[int, int] | None

@@ -30,11 +30,12 @@ def read_bounded(storage: Storage, path: str, limit: ObjectLimit) -> bytes:
         raise invalid_dataset(storage.url, problem) from error
 
 
-def read_index(storage: Storage, shard: Shard, *, classes: int) -> ShardIndex:
+def read_index(storage: Storage, shard: Shard, *, classes: int, task: str | None = None) -> ShardIndex:
     """Return the index of a shard; `UserError("InvalidDataset")` where it contradicts the manifest."""
     name = f"index {shard.index_path}"
     try:
-        limit = ObjectLimit(kind="an index of its rows", most_bytes=most_index_bytes(shard))
+        most = most_index_bytes(shard, classes=classes, task=task)
+        limit = ObjectLimit(kind="an index of its rows", most_bytes=most)
         data = read_bounded(storage, shard.index_path, limit)
     except FileNotFoundError as error:
         raise invalid_dataset(storage.url, f"{name} is missing") from error
@@ -43,10 +44,10 @@ def read_index(storage: Storage, shard: Shard, *, classes: int) -> ShardIndex:
     if hashlib.sha256(data).hexdigest() != shard.index_sha256:
         raise invalid_dataset(storage.url, f"{name} differs from the manifest (sha256)")
     try:
-        index = decode_index(data)
+        index = decode_index(data, task=task)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise invalid_dataset(storage.url, f"{name} is unreadable", detail=str(error)) from error
-    problem = index_problem(index, shard, classes=classes)
+    problem = index_problem(index, shard, classes=classes, task=task)
     if problem is not None:
         raise invalid_dataset(storage.url, problem)
     return index

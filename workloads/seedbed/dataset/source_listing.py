@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from seedbed.dataset.disk_spill import DiskSpill
+
+if TYPE_CHECKING:
+    from seedbed.dataset.targets import TargetColumns
 
 DRAWN_SPLIT = -1
 """Split code of rows whose split is drawn by the hash of their key."""
@@ -53,15 +56,21 @@ class SourceListing:
     """All class names by label, where the source says them; None: those of the rows, by code point."""
     urls: bool = False
     """Some paths are URLs, to be fetched."""
+    targets: TargetColumns | None = None
+    """Of another task than single-label: then the column `class` holds target texts."""
 
     def classes(self) -> tuple[str, ...]:
-        """Return the class names by label."""
+        """Return the class names by label; see `TargetColumns.names` for other tasks."""
         if self.class_order is not None:
             return self.class_order
-        names: set[str | None] = set()
+        if self.targets is not None:
+            return self.targets.names(self._unique())
+        return tuple(sorted(set(self._unique())))
+
+    def _unique(self) -> Iterator[str]:
+        """Yield the values of the column `class`, those of each block once."""
         for table in self.files.tables():
-            names.update(pc.unique(table["class"]).to_pylist())
-        return tuple(sorted(name for name in names if name is not None))
+            yield from pc.unique(table["class"].drop_null()).to_pylist()
 
 
 def files_table(columns: Sequence[pa.Array | pa.ChunkedArray]) -> pa.Table:

@@ -209,6 +209,7 @@ def _words(progress: RunProgress) -> list[str]:
         words.append(f"loss {progress.loss:.4f}")
     if progress.accuracy is not None:
         words.append(f"accuracy {progress.accuracy:.4f}")
+    words += [f"{name} {value:.4f}" for name, value in progress.scores[:2]]
     if progress.images_per_second is not None:
         words.append(f"{progress.images_per_second:,.0f} images/s")
     words.append(f"{progress.workers} worker{'s' if progress.workers != 1 else ''}")

@@ -26,6 +26,7 @@ from seedbed.ray_cluster.cluster_interface import TaskRunner, WorkerRange
 from seedbed.runs.run_folder import ENVIRONMENT, RunFolder
 from seedbed.storage import Storage, open_storage
 from seedbed.training.initial_weights import WeightsSource
+from seedbed.training.loss_mapping import require_fitting_task
 from seedbed.training.recipe_mapping import (
     arithmetic_of,
     early_stopping_of,
@@ -275,6 +276,7 @@ def _refuse_another_run(draft: _ResolvedRecipe, identity: str, environment_class
 
 
 def _samples(job: TrainingJob, dataset: Dataset) -> int:
+    require_fitting_task(job.spec, task=dataset.task)
     count = count_training_rows(job, dataset)
     step_schedule_of(job.spec, samples=count)
     subset, fold = selection_of(job)
@@ -324,7 +326,9 @@ def worker_config_of(run: ResolvedRun, *, attempt: int, workers: WorkerRange) ->
         model=model_of(run),
         classes=run.dataset.classes,
         samples=run.samples,
-        arithmetic=arithmetic_of(spec.training, classes=run.dataset.classes, samples=run.samples),
+        arithmetic=arithmetic_of(
+            spec.training, classes=run.dataset.classes, samples=run.samples, task=run.dataset.task
+        ),
         stream=_stream(run, total_steps=schedule.total_steps),
         feed=feed_of(spec.cluster.feed, workers),
         schedule=schedule,

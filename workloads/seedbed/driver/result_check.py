@@ -253,7 +253,7 @@ def _require_metrics(result: Result, evaluations: Iterable[Evaluation]) -> None:
     """
     found = final_metrics(evaluations, result.outcome)
     for name in sorted(
-        found.keys() | {name for name in result.metrics if name.endswith(("/loss", "/accuracy"))}
+        found.keys() | {name for name in result.metrics if name.rpartition("/")[2] in {"loss", "accuracy"}}
     ):
         if found.get(name) != result.metrics.get(name):
             splits = (("validation", result.outcome.selected_step), ("test", result.outcome.step))

@@ -37,7 +37,7 @@ def count_training_rows(job: TrainingJob, dataset: Dataset) -> int:
     subset, fold = selection_of(job)
     counts = dataset.rows_per_class(subset=subset, fold=fold)
     require_every_class(dataset, counts, subset=subset, fold=fold, uri=job.spec.dataset.uri)
-    return int(counts.sum())
+    return dataset.view(subset=subset, fold=fold).count
 
 
 def require_every_class(
@@ -54,7 +54,7 @@ def require_every_class(
     nothing to train on is an `InvalidDataset`.
     """
     pool = ("train",) if fold is None else ("train", "validation")
-    if not any(dataset.rows_per_class(split=split).any() for split in pool):
+    if not any(dataset.view(split=split).count for split in pool):
         problem, fix = "there is no training row in it", "build the dataset with a train split"
         raise UserError("InvalidDataset", refusal("spec.dataset.uri", uri, problem, fix))
     there = sum(dataset.rows_per_class(split=split) for split in SPLITS)

@@ -26,6 +26,7 @@ SCHEMA: Final = pa.schema(
         ("width", pa.int32()),
         ("rows", pa.large_binary()),
         ("labels", pa.large_binary()),
+        ("labels_type", pa.string()),
         ("pixels", pa.large_binary()),
         ("failure", pa.string()),
         ("traffic", pa.string()),
@@ -44,6 +45,7 @@ def micro_batches_to_block(batches: Sequence[MicroBatch], traffic: IoTotals | No
         pa.array([batch.pixels_mhwc.shape[2] for batch in batches], pa.int32()),
         _binary([batch.rows_m for batch in batches]),
         _binary([batch.labels_m for batch in batches]),
+        pa.array([batch.labels_m.dtype.str for batch in batches], pa.string()),
         _binary([batch.pixels_mhwc for batch in batches]),
         pa.nulls(len(batches), pa.string()),
         pa.array([traffic.encode() if traffic else None, *[None] * (len(batches) - 1)], pa.string()),
@@ -65,15 +67,21 @@ def block_to_micro_batches(block: pa.Table) -> Iterator[MicroBatch]:
         for failure in record.column("failure").drop_null().to_pylist():
             raise _decode_failure(failure)
         numbers = zip(*(record.column(name).to_pylist() for name in SCHEMA.names[:4]), strict=True)
-        rows, labels, pixels = (_values(record.column(name)) for name in SCHEMA.names[4:7])
+        rows, labels, pixels = (_values(record.column(name)) for name in ("rows", "labels", "pixels"))
+        kinds = record.column("labels_type").to_pylist()
         for number, (step, leaf, height, width) in enumerate(numbers):
             yield MicroBatch(
                 step=step,
                 leaf=leaf,
                 rows_m=rows[number].view(np.int64),
-                labels_m=labels[number].view(np.int64),
+                labels_m=_targets(labels[number].view(kinds[number]), rows=len(rows[number]) // 8),
                 pixels_mhwc=pixels[number].reshape(-1, height, width, 3),
             )
+
+
+def _targets(values: npt.NDArray[Any], *, rows: int) -> npt.NDArray[Any]:
+    """Return class indices as they are, shape (m,); targets of other tasks in shape (m, …)."""
+    return values if values.dtype == np.int64 else values.reshape(rows, -1)
 
 
 def _decode_failure(text: str) -> SeedbedError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,9 @@ class MicroBatch:
     """0-based global leaf index, 0 <= leaf < L."""
     rows_m: npt.NDArray[np.int64]
     """Row numbers in the dataset, shape (m,)."""
-    labels_m: npt.NDArray[np.int64]
-    """Class indices, shape (m,)."""
+    labels_m: npt.NDArray[Any]
+    """Targets by the task of the dataset: class indices (m,) int64; 0 and 1 of k labels (m, k) uint8; k
+    numbers (m, k) float64."""
     pixels_mhwc: npt.NDArray[np.uint8]
     """Decoded and augmented RGB pixels, shape (m, H, W, 3), C-contiguous, not normalised."""
 
@@ -34,7 +36,7 @@ class EvaluationBatch:
     """Number of real rows; the others repeat the last one and are masked."""
     rows_b: npt.NDArray[np.int64]
     """Row numbers in the dataset, shape (b,)."""
-    labels_b: npt.NDArray[np.int64]
-    """Class indices, shape (b,)."""
+    labels_b: npt.NDArray[Any]
+    """Targets, as those of a micro-batch."""
     pixels_bhwc: npt.NDArray[np.uint8]
     """Decoded RGB pixels (resized, centre-cropped, never augmented), shape (b, H, W, 3)."""

@@ -6,12 +6,14 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from seedbed.augmentation import Transform, for_evaluation, sizing_head
 from seedbed.dataset import Dataset, RowView, open_dataset
+from seedbed.dataset.targets import decode_targets
 from seedbed.feed.batch_reader import BatchReader, CachedBatchReader, LocalBatchReader
 from seedbed.feed.bounded_folder import folder_usage
 from seedbed.feed.decoded_cache import DecodedCache
@@ -27,6 +29,7 @@ from seedbed.storage import LocalStorage, open_storage
 from seedbed_api.errors import UserError, refusal
 
 Rows = npt.NDArray[np.int64]
+Targets = npt.NDArray[Any]
 Pixels = npt.NDArray[np.uint8]
 Selected = npt.NDArray[np.int32] | None
 """Positions of a shard that a view selects; None: all of them."""
@@ -76,16 +79,21 @@ class SampleStream:
             index=index,
             count=len(own),
             rows_b=rows_b,
-            labels_b=np.concatenate([labels, np.repeat(labels[-1:], fill)]),
+            labels_b=np.concatenate([labels, np.repeat(labels[-1:], fill, axis=0)]),
             pixels_bhwc=np.concatenate([pixels, np.repeat(pixels[-1:], fill, axis=0)]) if fill else pixels,
         )
 
-    def images(self, rows_m: Rows, epochs_m: Rows, transforms: Sequence[Transform]) -> tuple[Rows, Pixels]:
-        """Return labels, shape (m,), and rendered pixels, shape (m, H, W, 3), of dataset rows."""
+    def images(self, rows_m: Rows, epochs_m: Rows, transforms: Sequence[Transform]) -> tuple[Targets, Pixels]:
+        """Return targets, shape (m, …), and rendered pixels, shape (m, H, W, 3), of dataset rows."""
         locations = self.indices.locate(rows_m)
-        labels_m = np.array([location.label for location in locations], np.int64)
         rendered = self._rendered(locations, epochs_m.tolist(), transforms)
-        return labels_m, _stacked(rendered, len(locations))
+        return self._targets(locations), _stacked(rendered, len(locations))
+
+    def _targets(self, locations: Sequence[ImageLocation]) -> Targets:
+        if self.dataset.manifest.task is None:
+            return np.array([location.label for location in locations], np.int64)
+        targets = [location.target for location in locations]
+        return decode_targets(self.dataset.task, targets, len(self.dataset.classes))
 
     def close(self) -> None:
         """Make waiting reads give up."""

@@ -38,6 +38,8 @@ class ImageLocation(NamedTuple):
     """What the row digest covers before the image: id, key and label."""
     digest: bytes
     """The row digest, to which the dataset digest commits."""
+    target: bytes = b""
+    """Of another task than single-label."""
 
     def holds(self, image: bytes) -> bool:
         """Return whether these bytes are the image of the row, under its id, key and label."""
@@ -56,8 +58,16 @@ class _Columns:
     offset: npt.NDArray[np.int64]
     length: npt.NDArray[np.int64]
     label: npt.NDArray[np.int32]
-    heads: bytes
+    heads: bytes | tuple[bytes, ...]
+    """Of `HEAD_BYTES` each, or of any length each."""
     digests: bytes
+    targets: tuple[bytes, ...] | None
+
+    def head(self, position: int) -> bytes:
+        """Return what the digest of a row covers before its image."""
+        if isinstance(self.heads, bytes):
+            return self.heads[HEAD_BYTES * position : HEAD_BYTES * (position + 1)]
+        return self.heads[position]
 
 
 class ShardIndexCache:
@@ -93,8 +103,9 @@ class ShardIndexCache:
             place=position - int(columns.batch_first[batch]),
             start=int(columns.offset[position]),
             length=int(columns.length[position]),
-            head=columns.heads[HEAD_BYTES * position : HEAD_BYTES * (position + 1)],
+            head=columns.head(position),
             digest=columns.digests[32 * position : 32 * (position + 1)],
+            target=columns.targets[position] if columns.targets else b"",
         )
 
     def _load(self, shard: int) -> _Columns:
@@ -110,8 +121,9 @@ class ShardIndexCache:
             offset=index.offset,
             length=index.length,
             label=index.label,
-            heads=index.heads(),
+            heads=index.heads() if index.target is None else tuple(map(index.head, range(len(index)))),
             digests=index.digest.tobytes(),
+            targets=index.target,
         )
         with self._lock:
             self._columns[shard] = columns

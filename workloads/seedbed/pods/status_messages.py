@@ -108,6 +108,7 @@ def _metrics(progress: RunProgress) -> tuple[Metric, ...]:
         "training/loss": progress.loss,
         "validation/accuracy": progress.accuracy,
         "validation/loss": progress.validation_loss,
+        **{f"validation/{name}": value for name, value in progress.scores},
     }
     return tuple(
         Metric(name=name, value=format_measurement(value))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 
-from seedbed.arithmetic.evaluation_counts import metrics
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.arithmetic.tensor_digests import weights_digest
 from seedbed.arithmetic.witness_checksums import witness_sums
@@ -31,10 +30,10 @@ from seedbed.runs import (
 from seedbed.runs.ledger import join_ledger_parts
 from seedbed.runs.model_files import CONFIG, WEIGHTS
 from seedbed.runs.tensor_serialization import describe_tensors, serialize
-from seedbed.training.evaluation_metrics import counts_of
 from seedbed.training.exported_config import model_config_document
 from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.canonical_json import canonical_json
+from seedbed_api.metric_values import reported_metrics
 from seedbed_api.trainingjob_status import format_measurement
 
 LABELS = ("stored", "recomputed")
@@ -155,8 +154,7 @@ class ReceiptComparison:
         for record in evaluations:
             if record.step != (selected if record.split == "validation" else end):
                 continue
-            figures = metrics(counts_of(record.document))
-            for name, value in (("loss", figures.loss), ("accuracy", figures.accuracy)):
+            for name, value in reported_metrics(record.document).items():
                 figure = f"{record.split}/{name}"
                 ours, theirs = format_measurement(value), self.decided.metrics.get(figure)
                 if theirs != ours:

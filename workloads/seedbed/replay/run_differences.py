@@ -118,12 +118,14 @@ def evaluation_difference(
     a: Mapping[str, Any], b: Mapping[str, Any], *, split: str, step: int, labels: Labels
 ) -> Difference | None:
     """Return the first differing field of two evaluation records; counts come before weights."""
-    names = ("samples", "correct", "loss", "nonFinite", "confusion", "weightsDigest")
+    known = ("samples", "correct", "loss", "nonFinite")
+    counted = sorted({*a, *b} - {*known, "weightsDigest"})
+    names = (*known, *counted, "weightsDigest")
     other = [name for name in names if a.get(name) != b.get(name)]
     if not other:
         return None
     name = other[0]
-    values = "" if name == "confusion" else f" ({a.get(name)} {labels[0]}, {b.get(name)} {labels[1]})"
+    values = "" if name in counted else f" ({a.get(name)} {labels[0]}, {b.get(name)} {labels[1]})"
     weights = " of other weights" if "weightsDigest" in other[1:] else ""
     text = f"{split} evaluation{weights}: {name} differs{values}"
     return Difference(kind="evaluation", step=step, subject=f"{split}/{name}", text=text)

@@ -18,6 +18,7 @@ from seedbed.runs.evaluation_records import Evaluation, read_evaluations
 from seedbed.runs.ledger import parse_segment
 from seedbed.runs.run_folder import RunFolder
 from seedbed.storage.object_limits import LEDGER_SEGMENT
+from seedbed_api.metric_values import reported_metrics
 
 _SEGMENT = re.compile(r"ledger/(?P<first>\d+)-(?P<stop>\d+)-[0-9a-f]+\.safetensors")
 
@@ -72,19 +73,14 @@ def _segments(folder: RunFolder, after: int, until: int) -> Iterator[str]:
 
 
 def evaluated(record: Evaluation) -> EvaluationPoint:
-    """Return loss and accuracy of a record with rows, as floats for display."""
-    counts = record.document
-    return EvaluationPoint(
-        step=record.step,
-        split=record.split,
-        loss=counts["loss"] / (counts["lossScale"] * counts["samples"]),
-        accuracy=counts["correct"] / counts["samples"],
-    )
+    """Return the metrics of a record with rows, as floats for display."""
+    scores = reported_metrics(record.document)
+    return EvaluationPoint(step=record.step, split=record.split, loss=scores.pop("loss"), scores=scores)
 
 
 def _scores(found: EvaluationPoint) -> MetricPoint:
-    values = {f"{found.split}/loss": found.loss, f"{found.split}/accuracy": found.accuracy}
-    return MetricPoint(step=found.step, values=values)
+    figures = {"loss": found.loss, **found.scores}
+    return MetricPoint(step=found.step, values={f"{found.split}/{name}": figures[name] for name in figures})
 
 
 def event_file(metric_points: Iterable[MetricPoint]) -> bytes:

@@ -7,15 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import yaml
 
 from seedbed.arithmetic.learning_rate import LearningRate, learning_rate
 from seedbed.environment import environment_class, environment_name
 from seedbed.report.attempt_timeline import attempt_rows, read_timeline
 from seedbed.report.metric_series import evaluated, losses_of
+from seedbed.report.output_scores import output_scores
 from seedbed.report.run_report_data import ReportInputs, SamplePrediction
 from seedbed.runs.evaluation_records import Evaluation, read_evaluations
 from seedbed.runs.run_folder import ENVIRONMENT, RECIPE, RunFolder
+from seedbed_api.metric_values import HEADLINE, reported_metrics, task_of
 
 MOST_SEGMENTS = 200
 """Segments that are read at most: a curve needs no more points."""
@@ -66,7 +69,8 @@ def load_report_inputs(folder: RunFolder, context: ReportContext) -> ReportInput
         learning_rates=[(s, learning_rate(schedule, s - 1, context.total_steps)) for s in _spread(done)],
         evaluations=[evaluated(record) for record in evaluations if record.document["samples"]],
         classes=context.classes,
-        confusion_kk=np.array(shown.document["confusion"], dtype=np.int64) if shown else None,
+        confusion_kk=_confusion(shown),
+        output_scores=output_scores(shown.document, context.classes) if shown else {},
         confusion_split=shown.split if shown else "",
         samples=context.samples,
         dataset_uri=context.dataset_uri,
@@ -81,6 +85,11 @@ def load_report_inputs(folder: RunFolder, context: ReportContext) -> ReportInput
         time_spent=timeline.time_spent,
         attempts=attempt_rows(folder, timeline),
     )
+
+
+def _confusion(shown: Evaluation | None) -> npt.NDArray[np.int64] | None:
+    counts = None if shown is None else shown.document.get("confusion")
+    return None if counts is None else np.array(counts, dtype=np.int64)
 
 
 def _losses(folder: RunFolder) -> list[tuple[int, float]]:
@@ -107,14 +116,14 @@ def _newest(evaluations: Sequence[Evaluation]) -> Evaluation | None:
 
 
 def _headline(evaluations: Sequence[Evaluation], done: int, *, images_per_second: float) -> dict[str, str]:
-    newest = {record.split: evaluated(record) for record in evaluations if record.document["samples"]}
+    newest = {record.split: record for record in evaluations if record.document["samples"]}
+    values = {split: reported_metrics(record.document) for split, record in newest.items()}
+    names = HEADLINE[task_of(next(iter(newest.values())).document)] if newest else ()
     figures = {
-        f"{split} accuracy": f"{newest[split].accuracy:.4f}"
+        f"{split} {name}": f"{values[split][name]:.4f}"
+        for name in names
         for split in ("test", "validation")
-        if split in newest
-    }
-    figures |= {
-        f"{split} loss": f"{newest[split].loss:.4f}" for split in ("test", "validation") if split in newest
+        if split in values
     }
     if images_per_second:
         figures["images per second"] = f"{images_per_second:,.0f}"

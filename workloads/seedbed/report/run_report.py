@@ -29,6 +29,7 @@ def build_report(inputs: ReportInputs) -> str:
         inputs=inputs,
         charts=_charts(inputs),
         confusion=_confusion(inputs),
+        score_columns=list(next(iter(inputs.output_scores.values()), {})),
         samples=[(_data_uri(s.pixels_hwc), s) for s in inputs.samples],
         environment_json=json.dumps(inputs.environment, indent=2, ensure_ascii=False)
         if inputs.environment
@@ -38,7 +39,7 @@ def build_report(inputs: ReportInputs) -> str:
 
 
 def _charts(inputs: ReportInputs) -> list[dict[str, Any]]:
-    charts = [_loss_chart(inputs), _accuracy_chart(inputs.evaluations), _rate_chart(inputs)]
+    charts = [_loss_chart(inputs), *_score_charts(inputs.evaluations), _rate_chart(inputs)]
     return [chart for chart in charts if chart["svg"]]
 
 
@@ -55,8 +56,22 @@ def _loss_chart(inputs: ReportInputs) -> dict[str, Any]:
     return _chart("Loss", lines)
 
 
-def _accuracy_chart(evaluations: Sequence[EvaluationPoint]) -> dict[str, Any]:
-    return _chart("Accuracy", _evaluation_lines(evaluations, "accuracy"), y_range=_UNIT_RANGE)
+def _score_charts(evaluations: Sequence[EvaluationPoint]) -> list[dict[str, Any]]:
+    """Return a chart of each metric besides the loss; those of numbers have no fixed range."""
+    names = dict.fromkeys(name for point in evaluations for name in point.scores)
+    return [
+        _chart(
+            _title(name),
+            _evaluation_lines(evaluations, name),
+            y_range=None if name in {"mae", "rmse", "r2"} else _UNIT_RANGE,
+        )
+        for name in names
+    ]
+
+
+def _title(name: str) -> str:
+    words = name.replace("-", " ")
+    return words.upper() if name in {"mae", "rmse", "r2"} else words[:1].upper() + words[1:]
 
 
 def _rate_chart(inputs: ReportInputs) -> dict[str, Any]:
@@ -73,13 +88,17 @@ def _evaluation_lines(evaluations: Sequence[EvaluationPoint], member: str) -> li
     return [
         Line(
             label=split,
-            points=[(float(e.step), float(getattr(e, member))) for e in evaluations if e.split == split],
+            points=[(float(e.step), _figure(e, member)) for e in evaluations if e.split == split],
             style=style,
             marked=True,
         )
         for split, style in styles.items()
         if any(e.split == split for e in evaluations)
     ]
+
+
+def _figure(point: EvaluationPoint, member: str) -> float:
+    return float(point.loss if member == "loss" else point.scores[member])
 
 
 def _chart(title: str, lines: Sequence[Line], *, y_range: Range | None = None) -> dict[str, Any]:

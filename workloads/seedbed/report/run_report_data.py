@@ -19,8 +19,8 @@ class EvaluationPoint:
     split: str
     """validation or test."""
     loss: float
-    accuracy: float
-    """0 to 1."""
+    scores: Mapping[str, float]
+    """The other metrics of the task, such as accuracy."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,9 +29,10 @@ class SamplePrediction:
 
     pixels_hwc: npt.NDArray[np.uint8]
     true_class: str
+    """Of several labels or numbers: all of them in words."""
     predicted_class: str
-    confidence: float
-    """Softmax of the predicted class, 0 to 1."""
+    confidence: float | None
+    """Softmax of the predicted class, 0 to 1; None for several labels or numbers."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +92,8 @@ class ReportInputs:
     confusion_kk: npt.NDArray[np.int64] | None = None
     """Rows are true classes, columns predicted ones."""
     confusion_split: str = "test"
+    output_scores: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    """Where there is no confusion matrix: figures of each label or number, by name."""
     samples: Sequence[SamplePrediction] = ()
     dataset_uri: str = ""
     dataset_digest: str = ""

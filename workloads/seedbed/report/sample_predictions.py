@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from seedbed.arithmetic.evaluation import evaluation_logits
@@ -29,17 +31,40 @@ def sample_predictions(
     if found is None:
         return []
     batch, logits_bk = found
-    confidences_b, predicted_b = torch.softmax(logits_bk, dim=1).max(dim=1)
+    words = _words(replica.arithmetic.task, batch, logits_bk, classes)
     samples = [
         SamplePrediction(
             pixels_hwc=batch.pixels_bhwc[row].copy(),
-            true_class=classes[int(batch.labels_b[row])],
-            predicted_class=classes[int(predicted_b[row])],
-            confidence=float(confidences_b[row]),
+            true_class=true,
+            predicted_class=predicted,
+            confidence=confidence,
         )
-        for row in range(batch.count)
+        for row, (true, predicted, confidence) in enumerate(words[: batch.count])
     ]
     return _mistakes_first(samples, most)
+
+
+def _words(
+    task: str, batch: EvaluationBatch, logits_bk: torch.Tensor, classes: Sequence[str]
+) -> list[tuple[str, str, float | None]]:
+    """Return target, prediction and confidence of each row of a batch, in words."""
+    if task == "multi-label":
+        pairs = zip(batch.labels_b > 0, logits_bk.cpu().numpy() > 0, strict=True)
+        return [(_marked(true, classes), _marked(said, classes), None) for true, said in pairs]
+    if task == "regression":
+        pairs = zip(batch.labels_b, logits_bk.cpu().numpy(), strict=True)
+        return [(_numbers(true), _numbers(said), None) for true, said in pairs]
+    confidences_b, predicted_b = torch.softmax(logits_bk, dim=1).max(dim=1)
+    found = zip(batch.labels_b.tolist(), predicted_b.tolist(), confidences_b.tolist(), strict=True)
+    return [(classes[true], classes[said], confidence) for true, said, confidence in found]
+
+
+def _marked(marks_k: npt.NDArray[np.bool_], classes: Sequence[str]) -> str:
+    return ", ".join(classes[at] for at in np.flatnonzero(marks_k)) or "no label"
+
+
+def _numbers(values_k: npt.NDArray[np.floating]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values_k.tolist())
 
 
 def _mistakes_first(found: Sequence[SamplePrediction], most: int) -> list[SamplePrediction]:

@@ -31,9 +31,14 @@ Int64 = npt.NDArray[np.int64]
 
 
 def leaf_digest(rows_m: npt.ArrayLike, labels_m: npt.ArrayLike, pixels_mhwc: npt.NDArray[np.uint8]) -> bytes:
-    """Return sha256(rows int64 LE ‖ labels int64 LE ‖ pixels uint8) of what a leaf consumed, 32 bytes."""
+    """Return sha256(rows int64 LE ‖ labels int64 LE ‖ pixels uint8) of what a leaf consumed, 32 bytes.
+
+    Of another task than single-label, labels are uint8 marks or float64 LE numbers.
+    """
     digest = sha256(np.ascontiguousarray(rows_m, dtype="<i8").data)
-    digest.update(np.ascontiguousarray(labels_m, dtype="<i8").data)
+    labels = np.asarray(labels_m)
+    kind = labels.dtype if labels.ndim > 1 else np.dtype("<i8")
+    digest.update(np.ascontiguousarray(labels, dtype=kind.newbyteorder("<")).data)
     assert pixels_mhwc.dtype == np.uint8
     digest.update(np.ascontiguousarray(pixels_mhwc).data)
     return digest.digest()

@@ -36,8 +36,12 @@ def model_config(
     image_size: int,
     mean: list[str],
     std: list[str],
+    task: str | None = None,
 ) -> Document:
-    """Return the config of a model; mean and std are decimal strings on the scale of 0 to 1, RGB."""
+    """Return the config of a model; mean and std are decimal strings on the scale of 0 to 1, RGB.
+
+    `task` is given of datasets that are not single-label; `classes` are the names of the outputs.
+    """
     assert (name is None) != (entrypoint is None), "a model is built in or from user code"
     return {
         "schemaVersion": 1,
@@ -46,7 +50,7 @@ def model_config(
         "classes": classes,
         "imageSize": image_size,
         "normalization": {"mean": mean, "std": std},
-    }
+    } | ({} if task is None else {"task": task})
 
 
 def read_model(folder: RunFolder) -> dict[str, Array]:

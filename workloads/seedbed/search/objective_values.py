@@ -14,11 +14,14 @@ from math import isqrt
 from typing import Any, Final
 
 from seedbed_api.errors import UserError, refusal
+from seedbed_api.metric_values import metric_value
 from seedbed_api.sweepjob import Objective
 
 DECIMALS: Final = 12
 SCALE: Final = 10**DECIMALS
-"""Units in 1. The largest loss, 65,536 nats, is 6.6e16 units: every value fits in int64."""
+"""Units in 1. The largest loss, 65,536 nats, is 6.6e16 units."""
+MOST_UNITS: Final = 2**62
+"""Errors of numbers may be larger than 4.6 million: they count as this, so that every value fits in int64."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,10 +60,8 @@ def objective_of(document: Mapping[str, Any], metric: str) -> int:
                 "spec.objective.metric", metric, "cannot be computed: no validation row was evaluated", fix
             ),
         )
-    if metric == "validation/accuracy":
-        return to_units(Fraction(document["correct"], document["samples"]))
-    assert metric == "validation/loss", metric
-    return to_units(Fraction(document["loss"], document["samples"] * document["lossScale"]))
+    value = to_units(metric_value(document, metric.removeprefix("validation/")))
+    return max(-MOST_UNITS, min(value, MOST_UNITS))
 
 
 def to_units(value: Fraction) -> int:

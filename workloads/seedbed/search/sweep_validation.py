@@ -157,10 +157,11 @@ def _mistake(spec: SweepJobSpec, kind: Parameter, value: str, parameter: Paramet
 
 def _target(spec: SweepJobSpec) -> Iterator[str]:
     target = spec.objective.target
-    if target is None or spec.objective.metric != "validation/accuracy":
+    name = spec.objective.metric.removeprefix("validation/")
+    if target is None or name in {"loss", "mae", "rmse"}:
         return
     if Decimal(target) > 1:
-        yield refusal("spec.objective.target", target, "is more than any accuracy", 'use at most "1"')
+        yield refusal("spec.objective.target", target, f"is more than any {name}", 'use at most "1"')
     elif Decimal(target) == 0:
         fix = "choose a larger one, or leave it out"
         yield refusal("spec.objective.target", target, "is reached by every trial", fix)

@@ -22,6 +22,7 @@ from seedbed.runs.owner_records import Owner
 from seedbed.search.sweep_identity import sweep_document, sweep_id
 from seedbed.search.sweep_validation import require_possible_search
 from seedbed.storage import Storage, open_output
+from seedbed.training.loss_mapping import require_metric
 from seedbed.training.worker_config import STORAGE_RETRY_SECONDS
 from seedbed.usercode.library_networks import library_digest, library_of
 from seedbed_api.errors import SeedbedError, UserError, refusal
@@ -150,6 +151,8 @@ def resolve_sweep(
             timeline,
             cluster=cluster,
         )
+    metric = job.spec.objective.metric
+    require_metric(metric, task=template.dataset.task, field="spec.objective.metric")
     _require_validation_rows(job, template)
     sweep = ResolvedSweep(
         job=job,

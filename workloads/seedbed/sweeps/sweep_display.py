@@ -192,7 +192,10 @@ def _state(progress: RunProgress | None) -> str:
 
 
 def _accuracy(progress: RunProgress | None) -> str:
-    return "" if progress is None or progress.accuracy is None else f"accuracy {progress.accuracy:.4f}"
+    if progress is None:
+        return ""
+    known = [("accuracy", progress.accuracy), *progress.scores]
+    return next((f"{name} {value:.4f}" for name, value in known if value is not None), "")
 
 
 def _live(stream: TextIO, view: SweepTable) -> Live:

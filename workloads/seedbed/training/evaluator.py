@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from seedbed.arithmetic.evaluation import evaluate
-from seedbed.arithmetic.evaluation_counts import Counts, Metrics
+from seedbed.arithmetic.target_counting import AnyCounts
 from seedbed.arithmetic.tensor_digests import weights_digest
 from seedbed.feed import open_evaluation
 from seedbed.runs.evaluation_records import Evaluation, read_evaluations, save_evaluation
 from seedbed.runs.run_folder import RunFolder
 from seedbed.training.early_stopping import Score, best_score
-from seedbed.training.evaluation_metrics import evaluation_document, metrics_of, scores_of
+from seedbed.training.evaluation_metrics import evaluation_document, scores_of
 from seedbed.training.rank_agreement import RankAgreement
 from seedbed.training.run_state import RunContext, RunState
+from seedbed_api.metric_values import reported_metrics
 
 
 class Evaluator:
@@ -24,7 +25,7 @@ class Evaluator:
     ) -> None:
         self._context, self._state = context, state
         self._agreement, self._folder = agreement, folder
-        self._metrics: tuple[Evaluation, Metrics] | None = None
+        self._metrics: tuple[Evaluation, dict[str, float]] | None = None
         self.records: list[Evaluation] = []
 
     def load(self) -> None:
@@ -61,17 +62,17 @@ class Evaluator:
         """Say whether the newest record is of the present weights."""
         return any(record.step == self._state.completed for record in self.records[-1:])
 
-    def metrics(self) -> Metrics | None:
-        """Return the metrics of the newest validation, computed once; None before the first."""
+    def metrics(self) -> dict[str, float]:
+        """Return the metrics of the newest validation, computed once; none before the first."""
         newest = next((record for record in reversed(self.records) if record.split == "validation"), None)
         if newest is None:
-            return None
+            return {}
         if self._metrics is None or self._metrics[0] is not newest:
-            self._metrics = newest, metrics_of(newest.document)
+            self._metrics = newest, reported_metrics(newest.document)
         return self._metrics[1]
 
 
-def evaluate_split(context: RunContext, *, split: str) -> Counts:
+def evaluate_split(context: RunContext, *, split: str) -> AnyCounts:
     """Return the counts of a split, the same on every worker; without rows all are 0."""
     config, exchange = context.config, context.exchange
     with open_evaluation(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from seedbed.augmentation.transform_pipeline import output_size
 from seedbed.runs.model_files import model_config
 from seedbed.training.worker_config import WorkerConfig
+from seedbed_api.metric_values import SINGLE_LABEL
 
 
 def model_config_document(config: WorkerConfig) -> dict[str, object]:
@@ -20,4 +21,5 @@ def model_config_document(config: WorkerConfig) -> dict[str, object]:
         image_size=size,
         mean=normalization["mean"],
         std=normalization["std"],
+        task=None if config.arithmetic.task == SINGLE_LABEL else config.arithmetic.task,
     )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from seedbed.arithmetic.arithmetic_config import Arithmetic
 from seedbed.arithmetic.leaf_gradient import forward, normalize_pixels
 from seedbed.arithmetic.torch_determinism import enforce_determinism
 from seedbed.augmentation.transform_pipeline import output_size
@@ -13,6 +17,7 @@ from seedbed.feed import MicroBatch
 from seedbed.training.error_attribution import attribute_errors
 from seedbed.training.export_check import check_builds, check_export
 from seedbed.training.initial_weights import start_from
+from seedbed.training.loss_mapping import require_fitting_type
 from seedbed.training.replica_builder import build_replica, check_patterns, require_determinism
 from seedbed.training.worker_config import WorkerConfig
 from seedbed.usercode.custom_metrics import probe_metrics
@@ -21,6 +26,7 @@ from seedbed.usercode.entrypoint_loader import load_entrypoint
 from seedbed.usercode.network_check import check_network
 from seedbed.usercode.process_globals import preserve_process_state
 from seedbed_api.errors import UserError, refusal
+from seedbed_api.metric_values import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 
 
 def check_model(config: WorkerConfig) -> None:
@@ -44,6 +50,8 @@ def _probe_user_code(config: WorkerConfig) -> None:
     assert source.external is not None
     user = load_entrypoint(source.external, source.args, source.code)
     require_determinism(source)
+    if user.objective is None:
+        require_fitting_type(config.resolved["training"]["loss"]["type"], task=config.arithmetic.task)
     leaves = [_probe_batch(config, leaf) for leaf in range(min(2, config.arithmetic.leaves))]
     network = user.build(classes=config.arithmetic.classes, seed=config.arithmetic.seed)
     require_determinism(source)
@@ -52,7 +60,8 @@ def _probe_user_code(config: WorkerConfig) -> None:
     check_network(user, network, images_mchw=images, classes=config.arithmetic.classes)
     built = check_builds(user, network, config.arithmetic)
     probe_step(user, config.arithmetic, leaves, device=config.device)
-    probe_metrics(user, classes=config.arithmetic.classes)
+    if config.arithmetic.task == SINGLE_LABEL:
+        probe_metrics(user, classes=config.arithmetic.classes)
     check_export(user, network, built, config.arithmetic, leaves[0], device=config.device)
     if source.weights is not None:
         start_from(network, source.weights)
@@ -79,16 +88,27 @@ def _check_size(config: WorkerConfig) -> None:
         raise UserError("ModelError", refusal("spec.training.augmentation", size, problem, fix)) from error
 
 
+def _probe_targets(arithmetic: Arithmetic, generator: np.random.Generator) -> npt.NDArray[Any]:
+    """Return targets of a leaf in the form of the task."""
+    rows, outputs = arithmetic.leaf_rows, arithmetic.classes
+    if arithmetic.task == MULTI_LABEL:
+        return generator.integers(0, 2, (rows, outputs), dtype=np.uint8)
+    if arithmetic.task == REGRESSION:
+        return generator.standard_normal((rows, outputs))
+    return np.arange(rows, dtype=np.int64) % outputs
+
+
 def _probe_batch(config: WorkerConfig, leaf: int) -> MicroBatch:
     """Return fixed random images of the right shape: the probe needs no data, and repeats its result."""
     size = output_size(config.stream.transforms)
     assert size is not None, "every recipe has one transform that sets the size"
     rows = config.arithmetic.leaf_rows
     generator = np.random.Generator(np.random.Philox(key=leaf))
+    pixels = generator.integers(0, 256, (rows, size, size, 3), dtype=np.uint8)
     return MicroBatch(
         step=0,
         leaf=leaf,
         rows_m=np.arange(rows, dtype=np.int64),
-        labels_m=np.arange(rows, dtype=np.int64) % config.arithmetic.classes,
-        pixels_mhwc=generator.integers(0, 256, (rows, size, size, 3), dtype=np.uint8),
+        labels_m=_probe_targets(config.arithmetic, generator),
+        pixels_mhwc=pixels,
     )

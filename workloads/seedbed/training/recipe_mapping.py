@@ -9,7 +9,6 @@ from seedbed.arithmetic.arithmetic_config import (
     SGD,
     AdamW,
     Arithmetic,
-    CrossEntropy,
     Normalisation,
     ParameterGroup,
 )
@@ -21,9 +20,11 @@ from seedbed.augmentation.rotation import Rotation
 from seedbed.augmentation.transform_pipeline import Transform
 from seedbed.order.batch_plan import total_steps
 from seedbed.training.early_stopping import EarlyStopping
+from seedbed.training.loss_mapping import loss_of
 from seedbed.training.step_schedule import EveryEpochs, EverySteps, StepSchedule
 from seedbed_api import augmentation_transforms, recipe, training_settings
 from seedbed_api.errors import UserError, refusal
+from seedbed_api.metric_values import SINGLE_LABEL
 from seedbed_api.trainingjob import TrainingJobSpec
 
 
@@ -76,7 +77,9 @@ def steps_of_epochs(batch: training_settings.Batch, epochs: int, *, samples: int
     return total_steps(epochs=epochs, count=samples, leaves=batch.leaves, leaf_rows=batch.micro_size)
 
 
-def arithmetic_of(block: training_settings.Training, *, classes: Sequence[str], samples: int) -> Arithmetic:
+def arithmetic_of(
+    block: training_settings.Training, *, classes: Sequence[str], samples: int, task: str = SINGLE_LABEL
+) -> Arithmetic:
     """Return the configuration of the arithmetic."""
     clipping = block.gradient_clipping
     mixup = [entry.mixup for entry in block.augmentation if entry.mixup is not None]
@@ -87,7 +90,8 @@ def arithmetic_of(block: training_settings.Training, *, classes: Sequence[str], 
         seed=block.seed,
         learning_rate=_learning_rate(block, samples=samples),
         precision=block.precision,
-        loss=_loss(block.loss, classes),
+        task=task,
+        loss=loss_of(block.loss, classes),
         optimizer=_optimizer(block.optimizer),
         normalisation=_normalisation(block.normalization),
         mixup_alpha=float(mixup[0].alpha) if mixup else 0.0,
@@ -116,25 +120,6 @@ def _step_distance(step: training_settings.Step, block: training_settings.Traini
         return step.every_steps
     assert step.every_epochs is not None
     return steps_of_epochs(block.batch, step.every_epochs, samples=samples)
-
-
-def _loss(loss: training_settings.Loss, classes: Sequence[str]) -> CrossEntropy:
-    block = loss.cross_entropy
-    assert block is not None
-    named = {weight.name: float(weight.weight) for weight in block.class_weights}
-    for name in named:
-        if name not in classes:
-            raise UserError(
-                "InvalidSpec",
-                refusal(
-                    "spec.training.loss.crossEntropy.classWeights",
-                    name,
-                    "the dataset has no such class",
-                    f"use one of {', '.join(classes[:20])}",
-                ),
-            )
-    weights = tuple(named.get(name, 1.0) for name in classes) if named else None
-    return CrossEntropy(label_smoothing=float(block.label_smoothing), class_weights=weights)
 
 
 def _optimizer(block: training_settings.Optimizer) -> SGD | AdamW:

@@ -57,9 +57,11 @@ class RunProgress:
     loss: float | None = None
     """Training loss of the last step."""
     accuracy: float | None = None
-    """Of the last validation, 0 to 1."""
+    """Of the last validation, 0 to 1; None where the task has none."""
     validation_loss: float | None = None
     """Of the last validation."""
+    scores: tuple[tuple[str, float], ...] = ()
+    """Other metrics of the last validation, by name."""
     images_per_second: float | None = None
     """Of all workers, over the last seconds without evaluations and checkpoints."""
     seconds_left: float | None = None

@@ -18,6 +18,7 @@ from seedbed.training.initial_weights import WeightsSource
 from seedbed.training.step_schedule import StepSchedule
 from seedbed.usercode.code_source import CodeArchive
 from seedbed.usercode.library_networks import library_of
+from seedbed_api.metric_values import DIRECTIONS, SELECTION
 from seedbed_api.run_identity import trajectory_id
 
 STORAGE_RETRY_SECONDS = 60.0
@@ -94,7 +95,10 @@ class WorkerConfig:
     def selection_metric(self) -> tuple[str, bool]:
         """The metric that early stopping and model selection use, and whether larger is better."""
         rule = self.early_stopping
-        return (rule.metric, rule.maximize) if rule else ("validation/accuracy", True)
+        if rule:
+            return rule.metric, rule.maximize
+        name = SELECTION[self.arithmetic.task]
+        return f"validation/{name}", DIRECTIONS[name] == "Maximize"
 
     @property
     def end_step(self) -> int:

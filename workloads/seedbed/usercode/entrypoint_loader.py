@@ -52,7 +52,8 @@ class Batch:
     images_mchw: Tensor
     """Normalized float32 images on the device of the model."""
     labels_m: Tensor
-    """Class indices, int64."""
+    """Targets by the task of the dataset: class indices (m,) int64; 0 and 1 of k labels (m, k) uint8; k
+    numbers (m, k) float64."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,192 @@
+"""Metrics of several labels and of numbers: those of scikit-learn, and equal however the rows are divided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as oracle
+
+from seedbed.arithmetic.arithmetic_config import BinaryCrossEntropy, Focal, Huber, MeanSquaredError
+from seedbed.arithmetic.losses import leaf_loss
+from seedbed.arithmetic.target_counting import LabelCounter, NumberCounter, score_bins
+from seedbed.arithmetic.target_counts import NUMBER_LIMIT, limbs, value_of
+from seedbed.training.evaluation_metrics import evaluation_document
+from seedbed_api.metric_values import metric_values, square_root
+from unit.arithmetic.replicas import an_arithmetic
+
+ROWS, LABELS = 60, 4
+
+
+@dataclass
+class Batch:
+    labels_b: Any
+    count: int
+    index: int = 0
+    pixels_bhwc: Any = None
+
+
+def counted(counter, targets, logits, *, parts: int = 1) -> dict[str, Any]:
+    """Return the record of rows that so many workers counted, each in batches padded by one row."""
+    total = np.zeros(counter.size, np.int64)
+    for own in np.array_split(np.arange(len(targets)), parts):
+        if not len(own):
+            continue
+        padded = [*own, own[-1]]
+        batch = Batch(labels_b=targets[padded], count=len(own))
+        total += counter.count(batch, torch.from_numpy(logits[padded].astype(np.float32)))
+    return evaluation_document(counter.counts(total), weights_digest="")
+
+
+def labelled(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(seed)
+    marks = draw.integers(0, 2, (ROWS, LABELS)).astype(np.uint8)
+    marks[0], marks[1] = 1, 0
+    return marks, draw.normal(0, 3, (ROWS, LABELS)) + marks
+
+
+def numbered(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(seed)
+    targets = draw.normal(5, 20, (ROWS, 3))
+    return targets, (targets + draw.normal(0, 2, targets.shape)).astype(np.float32)
+
+
+@settings(deadline=None, max_examples=10)
+@given(seed=st.integers(0, 1000))
+def test_metrics_of_labels_are_those_of_scikit_learn(seed: int) -> None:
+    marks, logits = labelled(seed)
+    found = metric_values(counted(LabelCounter(LABELS), marks, logits))
+    said = logits.astype(np.float32) > 0
+    expected = {
+        "accuracy": oracle.accuracy_score(marks, said),
+        "f1-macro": oracle.f1_score(marks, said, average="macro"),
+        "f1-micro": oracle.f1_score(marks, said, average="micro"),
+        "average-precision": oracle.average_precision_score(marks, score_bins(logits.astype(np.float32))),
+    }
+    expected["loss"] = oracle.log_loss(marks.reshape(-1), 1 / (1 + np.exp(-logits.reshape(-1))))
+    assert {name: float(value) for name, value in found.items()} == pytest.approx(expected, abs=2e-6)
+
+
+@settings(deadline=None, max_examples=10)
+@given(seed=st.integers(0, 1000))
+def test_metrics_of_numbers_are_those_of_scikit_learn(seed: int) -> None:
+    targets, predicted = numbered(seed)
+    found = metric_values(counted(NumberCounter(3), targets, predicted))
+    expected = {
+        "mae": oracle.mean_absolute_error(targets, predicted),
+        "rmse": oracle.root_mean_squared_error(targets, predicted),
+        "r2": oracle.r2_score(targets, predicted),
+        "loss": oracle.mean_squared_error(targets, predicted),
+    }
+    assert {name: float(value) for name, value in found.items()} == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("counter", "rows"),
+    [(LabelCounter(LABELS), labelled(3)), (NumberCounter(3), numbered(4)), (NumberCounter(3, delta=0.7), numbered(5))],
+    ids=["labels", "numbers", "numbers with Huber"],
+)  # fmt: skip
+def test_every_division_and_order_gives_one_record(counter, rows) -> None:
+    targets, logits = rows
+    records = [counted(counter, targets, logits, parts=parts) for parts in (1, 2, 3, 8, ROWS)]
+    order = np.random.default_rng(0).permutation(ROWS)
+    records.append(counted(counter, targets[order], logits[order], parts=3))
+    assert all(record == records[0] for record in records)
+
+
+def test_a_sum_of_floats_would_depend_on_the_order() -> None:
+    """Numbers of very different size: exact sums see the small ones."""
+    targets = np.array([[1e9], [1e-9], [-1e9], [2.0**-40]])
+    zeros = np.zeros_like(targets)
+    record = counted(NumberCounter(1), targets, zeros)
+    assert sum(int(value) for value in record["targets"]) == round(1e-9 * 2**40) + 1
+
+
+def test_the_huber_loss_is_that_of_torch() -> None:
+    targets, predicted = numbered(7)
+    record = counted(NumberCounter(3, delta=1.5), targets, predicted)
+    expected = torch.nn.functional.huber_loss(
+        torch.from_numpy(predicted).double(), torch.from_numpy(targets), delta=1.5
+    )
+    assert float(metric_values(record)["loss"]) == pytest.approx(float(expected), rel=1e-9)
+
+
+def test_predictions_that_are_not_finite_count_as_the_largest_error() -> None:
+    predicted = np.array([[np.nan], [np.inf], [-np.inf], [0.0]], np.float32)
+    record = counted(NumberCounter(1), np.zeros((4, 1)), predicted)
+    assert record["nonFinite"] == 3
+    assert metric_values(record)["mae"] == Fraction(3 * NUMBER_LIMIT, 4)
+
+
+def test_constant_targets_and_labels_that_no_row_has() -> None:
+    exact = counted(NumberCounter(1), np.ones((3, 1)), np.ones((3, 1)))
+    wrong = counted(NumberCounter(1), np.ones((3, 1)), np.zeros((3, 1)))
+    assert (metric_values(exact)["r2"], metric_values(wrong)["r2"]) == (1, 0)
+    marks = np.array([[1, 0], [1, 0]], np.uint8)
+    record = counted(LabelCounter(2), marks, np.array([[1.0, -1.0], [1.0, -1.0]]))
+    assert metric_values(record)["average-precision"] == metric_values(record)["f1-macro"] == 1
+
+
+@given(st.lists(st.integers(-(2**200), 2**200), min_size=1, max_size=5))
+def test_limbs_add_up(values: list[int]) -> None:
+    digits = np.array([limbs(value) for value in values], np.int64).sum(axis=0)
+    assert value_of(digits.tolist()) == sum(values)
+
+
+@given(st.fractions(min_value=0, max_value=10**6))
+def test_a_root_is_rounded_down(value: Fraction) -> None:
+    root = square_root(value)
+    assert root**2 <= value < (root + Fraction(2, 2**40)) ** 2
+
+
+class TestLosses:
+    LOGITS = torch.tensor([[0.5, -1.0, 2.0], [1.5, 0.0, -3.0]], requires_grad=True)
+    MARKS = torch.tensor([[1, 0, 1], [0, 1, 0]], dtype=torch.uint8)
+    CLASSES = torch.tensor([2, 0])
+
+    def loss(self, loss: Any, targets: torch.Tensor, task: str) -> float:
+        return float(leaf_loss(an_arithmetic(loss=loss, task=task), self.LOGITS, targets))
+
+    def test_positive_weights_are_those_of_torch(self) -> None:
+        weights = (1.0, 3.0, 0.5)
+        found = self.loss(BinaryCrossEntropy(positive_weights=weights), self.MARKS, "multi-label")
+        expected = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor(weights))(
+            self.LOGITS, self.MARKS.float()
+        )
+        assert found == pytest.approx(float(expected))
+
+    def test_focal_without_focus_is_cross_entropy(self) -> None:
+        plain = torch.nn.functional.cross_entropy(self.LOGITS, self.CLASSES)
+        assert self.loss(Focal(gamma=0.0), self.CLASSES, "single-label") == pytest.approx(float(plain))
+        several = torch.nn.functional.binary_cross_entropy_with_logits(self.LOGITS, self.MARKS.float())
+        assert self.loss(Focal(gamma=0.0), self.MARKS, "multi-label") == pytest.approx(float(several))
+
+    def test_focal_is_its_formula(self) -> None:
+        right = torch.softmax(self.LOGITS, 1)[torch.arange(2), self.CLASSES]
+        expected = (-((1 - right) ** 2) * right.log()).mean()
+        assert self.loss(Focal(gamma=2.0), self.CLASSES, "single-label") == pytest.approx(float(expected))
+
+    def test_the_gradient_of_a_focal_root_is_finite_where_the_answer_is_sure(self) -> None:
+        sure = torch.tensor([[200.0, 0.0, 0.0], [200.0, 0.0, 0.0]], requires_grad=True)
+        arithmetic = an_arithmetic(loss=Focal(gamma=0.5))
+        leaf_loss(arithmetic, sure, torch.tensor([0, 0])).backward()
+        assert sure.grad is not None
+        assert sure.grad.isfinite().all()
+
+    @pytest.mark.parametrize(
+        ("loss", "expected"),
+        [
+            (MeanSquaredError(), torch.nn.functional.mse_loss),
+            (Huber(delta=0.5), lambda a, b: torch.nn.functional.huber_loss(a, b, delta=0.5)),
+        ],
+    )
+    def test_losses_of_numbers_are_those_of_torch(self, loss: Any, expected: Any) -> None:
+        numbers = torch.tensor([[0.0, 1.0, 2.0], [5.0, -1.0, 0.25]], dtype=torch.float64)
+        found = self.loss(loss, numbers, "regression")
+        assert found == pytest.approx(float(expected(self.LOGITS, numbers.float())))

@@ -1,0 +1,167 @@
+"""Counting of one evaluation batch, by the task of the dataset. Shapes: b rows of a batch, k outputs."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional as F
+
+from seedbed.arithmetic.arithmetic_config import Arithmetic, Huber
+from seedbed.arithmetic.batch_protocols import EvaluationRows
+from seedbed.arithmetic.evaluation_counts import LOSS_LIMIT, LOSS_SCALE, Counts
+from seedbed.arithmetic.target_counts import (
+    NUMBER_SCALE,
+    SCORE_BINS,
+    LabelCounts,
+    NumberCounts,
+    fixed_point,
+    sum_of_squares,
+)
+
+AnyCounts: TypeAlias = Counts | LabelCounts | NumberCounts
+Vector = npt.NDArray[np.int64]
+
+
+class Counter(Protocol):
+    """Counts batches into vectors of int64 that add up."""
+
+    size: int
+
+    def count(self, batch: EvaluationRows, logits_bk: torch.Tensor) -> Vector:
+        """Return the counts of the real rows of a batch."""
+
+    def counts(self, vector: Vector) -> AnyCounts:
+        """Return the counts of a sum of vectors."""
+
+
+def counter_of(arithmetic: Arithmetic) -> Counter:
+    """Return what counts the evaluations of a run."""
+    if arithmetic.task == "multi-label":
+        return LabelCounter(arithmetic.classes)
+    if arithmetic.task == "regression":
+        delta = arithmetic.loss.delta if isinstance(arithmetic.loss, Huber) else None
+        return NumberCounter(arithmetic.classes, delta=delta)
+    return ClassCounter(arithmetic.classes)
+
+
+class ClassCounter:
+    """Counts of one label per row."""
+
+    def __init__(self, classes: int) -> None:
+        self._classes = classes
+        self.size = 2 + classes * classes
+
+    def count(self, batch: EvaluationRows, logits_bk: torch.Tensor) -> Vector:
+        """Return loss and confusion of a batch."""
+        classes, logits_bk = self._classes, logits_bk[: batch.count]
+        labels = torch.from_numpy(batch.labels_b)[: batch.count]
+        losses = F.cross_entropy(logits_bk, labels, reduction="none").double()
+        pairs = batch.labels_b[: batch.count] * classes + logits_bk.numpy().argmax(axis=1)
+        return Counts(
+            loss=int(quantize_losses(losses).sum()),
+            non_finite=int((~losses.isfinite()).sum()),
+            confusion_kk=np.bincount(pairs, minlength=classes * classes).reshape(classes, classes),
+        ).as_vector()
+
+    def counts(self, vector: Vector) -> Counts:
+        """Return the counts of a sum of vectors."""
+        return Counts.from_vector(vector, self._classes)
+
+
+class LabelCounter:
+    """Counts of several labels per row."""
+
+    def __init__(self, labels: int) -> None:
+        self._labels = labels
+        self.size = LabelCounts.size(labels)
+
+    def count(self, batch: EvaluationRows, logits_bk: torch.Tensor) -> Vector:
+        """Return loss, hits and scores of a batch."""
+        logits_bk = logits_bk[: batch.count]
+        marks_bk = batch.labels_b[: batch.count].astype(np.float32)
+        losses = F.binary_cross_entropy_with_logits(
+            logits_bk, torch.from_numpy(marks_bk), reduction="none"
+        ).double()
+        has, said = marks_bk > 0, logits_bk.numpy() > 0
+        bins = score_bins(logits_bk.numpy())
+        return LabelCounts(
+            loss=int(quantize_losses(losses).sum()),
+            non_finite=int((~losses.isfinite()).sum()),
+            samples=len(has),
+            correct=int((has == said).all(axis=1).sum()),
+            hits_k=(has & said).sum(axis=0),
+            extra_k=(~has & said).sum(axis=0),
+            missed_k=(has & ~said).sum(axis=0),
+            positives_ks=_by_bin(bins, has),
+            negatives_ks=_by_bin(bins, ~has),
+        ).as_vector()
+
+    def counts(self, vector: Vector) -> LabelCounts:
+        """Return the counts of a sum of vectors."""
+        return LabelCounts.from_vector(vector, self._labels)
+
+
+def score_bins(logits_bk: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    """Return the bin of each logit, 0 … SCORE_BINS - 1; NaN is the lowest."""
+    finite = np.nan_to_num(logits_bk.astype(np.float64), nan=-np.inf)
+    return np.clip(np.floor(np.clip(finite, -1e6, 1e6) * 8) + SCORE_BINS // 2, 0, SCORE_BINS - 1).astype(int)
+
+
+def _by_bin(bins_bk: npt.NDArray[np.int64], chosen_bk: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    labels = bins_bk.shape[1]
+    places = bins_bk + SCORE_BINS * np.arange(labels)
+    return np.bincount(places[chosen_bk], minlength=labels * SCORE_BINS).reshape(labels, SCORE_BINS)
+
+
+class NumberCounter:
+    """Exact sums of a regression. `delta` is that of the Huber loss; None counts squares as the loss."""
+
+    def __init__(self, numbers: int, *, delta: float | None = None) -> None:
+        self._numbers, self._delta = numbers, delta
+        self.size = NumberCounts.size(numbers)
+
+    def count(self, batch: EvaluationRows, logits_bk: torch.Tensor) -> Vector:
+        """Return the sums of errors and targets of a batch."""
+        targets_bk = batch.labels_b[: batch.count].astype(np.float64)
+        predicted_bk = logits_bk[: batch.count].double().numpy()
+        columns = [_sums(predicted_bk[:, at], targets_bk[:, at], self._delta) for at in range(self._numbers)]
+        return NumberCounts(
+            samples=len(targets_bk),
+            non_finite=int((~np.isfinite(predicted_bk)).sum()),
+            loss=sum(column["loss"] for column in columns),
+            sums={name: tuple(column[name] for column in columns) for name in NumberCounts.NAMES},
+        ).as_vector()
+
+    def counts(self, vector: Vector) -> NumberCounts:
+        """Return the counts of a sum of vectors."""
+        return NumberCounts.from_vector(vector, self._numbers)
+
+
+def _sums(
+    predicted_b: npt.NDArray[np.float64], targets_b: npt.NDArray[np.float64], delta: float | None
+) -> dict[str, int]:
+    errors = [abs(error) for error in fixed_point(predicted_b - targets_b)]
+    targets = fixed_point(targets_b)
+    squares = sum_of_squares(errors)
+    return {
+        "errors": sum(errors),
+        "squares": squares,
+        "targets": sum(targets),
+        "targetSquares": sum_of_squares(targets),
+        "loss": squares if delta is None else _huber(errors, delta),
+    }
+
+
+def _huber(errors: list[int], delta: float) -> int:
+    """Return the sum of Huber losses in 1 / NUMBER_SCALE², rounded down row by row."""
+    bound = round(delta * NUMBER_SCALE)
+    return sum(error * error // 2 if error <= bound else bound * (2 * error - bound) // 2 for error in errors)
+
+
+def quantize_losses(losses: torch.Tensor) -> torch.Tensor:
+    """Return losses in nats as int64 multiples of 1 / LOSS_SCALE, within 0 … LOSS_LIMIT."""
+    bounded = losses.nan_to_num(nan=LOSS_LIMIT, posinf=LOSS_LIMIT, neginf=LOSS_LIMIT)
+    return (bounded.clamp(0.0, LOSS_LIMIT) * LOSS_SCALE).round().to(torch.int64)
