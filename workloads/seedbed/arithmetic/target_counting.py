@@ -107,7 +107,9 @@ class LabelCounter:
 def score_bins(logits_bk: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
     """Return the bin of each logit, 0 … SCORE_BINS - 1; NaN is the lowest."""
     finite = np.nan_to_num(logits_bk.astype(np.float64), nan=-np.inf)
-    return np.clip(np.floor(np.clip(finite, -1e6, 1e6) * 8) + SCORE_BINS // 2, 0, SCORE_BINS - 1).astype(int)
+    bins = np.floor(np.clip(finite, -1e6, 1e6) * 8).astype(np.int64) + SCORE_BINS // 2
+    bounded: npt.NDArray[np.int64] = np.clip(bins, 0, SCORE_BINS - 1)
+    return bounded
 
 
 def _by_bin(bins_bk: npt.NDArray[np.int64], chosen_bk: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:

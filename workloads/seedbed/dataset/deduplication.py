@@ -66,7 +66,7 @@ class Deduplicator:
     def _named(self, row: dict[str, Any]) -> str:
         """Return the class of a row, or its target in words."""
         if self._task is None:
-            return self._classes[row["label"]]
+            return self._classes[int(row["label"])]
         return describe_target(self._task, row["target"], self._classes)
 
     def _without_existing(self, accepted: pa.Table, known: pa.Table) -> pa.Table:

@@ -28,7 +28,7 @@ def extend_dataset(
 ) -> Extension:
     """Add the rows of a source to the dataset at DEST.
 
-    Of `options`, split, image size, encoding, grouping and task are replaced by those of the dataset's recipe.
+    Of `options`, split, image size, encoding, grouping and task are replaced by those of the dataset.
     Raises what `build_dataset` raises, and `UserError("InvalidDataset")` where there is no dataset.
     """
     dataset = open_dataset(dest)

@@ -195,12 +195,11 @@ def decode_index(data: bytes, *, task: str | None = None) -> ShardIndex:
     table = read_table(data, index_schema(task)).combine_chunks()
     if any(column.null_count for column in table.columns):
         raise ValueError("the index has rows without a value")
-    targets = {}
+    columns: dict[str, Any] = {name: _column(table[name]) for name in table.column_names if name != "target"}
     if task is not None:
         found = _labels_and_targets(table)
-        targets = {"label": found["labels"], "target": found["targets"]}
-        table = table.drop_columns("target")
-    return ShardIndex(**{name: _column(table[name]) for name in table.column_names}, **targets)
+        columns |= {"label": found["labels"], "target": found["targets"]}
+    return ShardIndex(**columns)
 
 
 def _column(column: pa.ChunkedArray) -> npt.NDArray[Any]:

@@ -60,7 +60,7 @@ def _words(
 
 
 def _marked(marks_k: npt.NDArray[np.bool_], classes: Sequence[str]) -> str:
-    return ", ".join(classes[at] for at in np.flatnonzero(marks_k)) or "no label"
+    return ", ".join(classes[at] for at in np.flatnonzero(marks_k).tolist()) or "no label"
 
 
 def _numbers(values_k: npt.NDArray[np.floating]) -> str:
