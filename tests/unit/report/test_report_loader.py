@@ -57,7 +57,7 @@ def test_curves_are_read_from_ledger_schedule_and_records(folder):
     assert list(inputs.train_losses) == [(step, pytest.approx(1.0 / step)) for step in range(1, 11)]
     assert inputs.learning_rates[0] == (1, pytest.approx(0.05))
     assert inputs.learning_rates[-1] == (10, pytest.approx(0.0))
-    assert [(e.split, e.step, e.accuracy, e.loss) for e in inputs.evaluations] == [
+    assert [(e.split, e.step, e.scores["accuracy"], e.loss) for e in inputs.evaluations] == [
         ("validation", 5, 0.875, 0.5), ("test", 10, 0.9, 0.5),
     ]  # fmt: skip
     assert inputs.confusion_split == "test"
