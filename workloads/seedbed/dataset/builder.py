@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from seedbed.dataset.build_recipe import make_recipe, same_recipe
 from seedbed.dataset.build_report import BadSourcesError, BuildReport
+from seedbed.dataset.build_requirements import require_trainable
 from seedbed.dataset.dataset_digest import DatasetDigest
 from seedbed.dataset.deduplication import Deduplicator, existing_rows, hex_contents, shard_contents
 from seedbed.dataset.disk_spill import DiskSpill
@@ -237,7 +238,7 @@ class _Build:
         if report.refused.counts and self.options.on_error == "fail":
             raise BadSourcesError(report)
         if self.base is None:
-            _require_trainable(deduplicator, self.job.classes, source, task=self.job.task)
+            require_trainable(deduplicator, self.job.classes, source, task=self.job.task)
         for name, count in zip(self.job.classes, deduplicator.label_counts, strict=True):
             if count == 0 and (self.base is None or name not in self.base.classes):
                 fix = "repair its images, or remove its folder or its rows"
@@ -391,33 +392,3 @@ def _named_classes(found: tuple[str, ...], chosen: tuple[str, ...] | None) -> tu
         fix = "name all classes, or remove the folder or the rows of that one"
         raise UserError("InvalidOption", refusal("--classes", ",".join(chosen or ()), problem, fix))
     return chosen or found
-
-
-def _require_trainable(
-    deduplicator: Deduplicator, classes: tuple[str, ...], source: str, *, task: str | None
-) -> None:
-    images = deduplicator.report.images
-    if images < 2:
-        left = "one image is" if images else "no image is"
-        raise UserError(
-            "TooFewImages",
-            refusal("SOURCE", source, f"only {left} left".replace("only no", "no"), "add images"),
-        )
-    if not classes:
-        fix = "write labels into the column that --target names"
-        raise UserError("TooFewClasses", refusal("SOURCE", source, "no row has a label", fix))
-    if task is None and len(classes) < 2:
-        problem = f"there is one class only, {classes[0]!r}"
-        raise UserError(
-            "TooFewClasses",
-            refusal("SOURCE", source, problem, "give the folder whose folders are the classes, two or more"),
-        )
-    if deduplicator.rows("train").num_rows == 0:
-        if deduplicator.report.duplicates.counts["same-bytes"]:
-            problem = "each image of train also is in validation or test, and is not used twice"
-            fix = "remove one of the copies"
-            raise UserError("EmptySplit", refusal("SOURCE", source, problem, fix))
-        raise UserError(
-            "EmptySplit",
-            refusal("--split", source, "no image fell into train", "give train a larger fraction"),
-        )
