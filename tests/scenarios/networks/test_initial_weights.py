@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.numpy import load_file, save_file
 from safetensors.torch import load_file as load_tensors
 
@@ -108,3 +110,73 @@ def test_a_head_of_another_size_is_named_and_can_be_left_out(scene: Scene, start
     assert 'start that layer anew with exclude: ["head.*"]' in line
     scene.job(model__weights={"uri": str(start), **HEAD}, training__steps=2)
     assert scene.run().exit_code == 0
+
+
+@pytest.fixture
+def as_another(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Return a function that changes the user by the key of the owner."""
+
+    def change(name: str) -> None:
+        file = tmp_path / "keys" / f"{name}.key"
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_text(name * 32)
+        monkeypatch.setenv("SEEDBED_OWNER_KEY", str(file))
+
+    return change
+
+
+def test_the_model_of_somebody_else_is_a_start_only_where_the_output_is_trusted(
+    scene: Scene, as_another: Callable[[str], None]
+) -> None:
+    as_another("a")
+    first = trained(scene, training__steps=2)
+    as_another("b")
+    scene.job(model__weights={"run": first.name[:12]})
+    answer = scene.run()
+    assert answer.exit_code == 2
+    (line,) = answer.errors
+    assert "spec.model.weights.run: was not written by you, and spec.output.trust is Own" in line
+    scene.job(model__weights={"run": first.name[:12]}, output__trust="Store")
+    assert scene.run().exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("run", "says"),
+    [("00000000", "has no such run (got '00000000')"), ("0" * 64, "is not finished (got '0000")],
+)
+def test_a_run_that_is_not_there_is_named(scene: Scene, run: str, says: str) -> None:
+    scene.job(model__weights={"run": run})
+    answer = scene.run()
+    assert answer.exit_code == 2
+    (line,) = answer.errors
+    assert "spec.model.weights.run: " in line
+    assert says in line
+
+
+def test_all_trials_of_a_sweep_start_from_the_weights(scene: Scene, start: Path) -> None:
+    job = yaml.safe_load(scene.job(model__weights={"uri": str(start)}, training__steps=2).read_text())["spec"]
+    template = {name: job[name] for name in ("dataset", "model", "training", "evaluation")}
+    rates = {"categorical": {"values": ["0.01", "0.1"]}}
+    sweep = {
+        "apiVersion": "seedbed.dev/v1alpha1",
+        "kind": "SweepJob",
+        "metadata": {"name": "tiny"},
+        "spec": {
+            "objective": {"metric": "validation/accuracy", "direction": "Maximize"},
+            "algorithm": {"type": "Grid"},
+            "parameters": [
+                {"name": "rate", "fieldPath": "spec.training.optimizer.learningRate", "searchSpace": rates}
+            ],
+            "trialTemplate": {"spec": template},
+            "maxTrialCount": 2,
+            "output": job["output"],
+        },
+    }
+    scene.manifest.write_text(yaml.safe_dump(sweep))
+    answer = scene.run()
+    assert answer.exit_code == 0, answer.stderr
+    recipes = [json.loads(file.read_text()) for file in (scene.runs / "runs").glob("*/recipe.json")]
+    digests = [recipe["model"]["weights"]["digest"] for recipe in recipes if "weights" in recipe["model"]]
+    assert len(digests) == 2
+    assert len(set(digests)) == 1
