@@ -81,8 +81,9 @@ def test_a_run_from_weights_is_resumed_and_replayed_wherever_the_file_lies(scene
     assert scene.run().exit_code == 0
     assert all((straight[name] == value).all() for name, value in weights(folder).items())
     assert scene.type("verify", folder).exit_code == 2
-    replayed = scene.type("verify", folder, "--weights", moved)
-    assert replayed.exit_code == 0, replayed.stderr
+    for workers in (1, 2):
+        replayed = scene.type("verify", folder, "--weights", moved, "--workers", workers)
+        assert replayed.exit_code == 0, replayed.stderr
 
 
 def test_a_run_of_the_store_is_the_same_start_as_its_file(scene: Scene) -> None:
