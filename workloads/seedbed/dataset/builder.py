@@ -100,16 +100,21 @@ class BuildResult:
 
 
 def build_dataset(
-    source: Storage, dest: Storage, *, options: BuildOptions, progress: OnProgress = lambda *_: None
+    source: Storage,
+    dest: Storage,
+    *,
+    options: BuildOptions,
+    progress: OnProgress = lambda *_: None,
+    rows: SourceListing | None = None,
 ) -> BuildResult:
-    """Build or extend a dataset; `UserError` for bad sources or options, or a different dataset at DEST."""
+    """Build or extend a dataset, from SOURCE or listed rows; `UserError` for bad ones, or another DEST."""
     if options.source_files is None:
         _require_apart(source, dest)
     recipe = _recipe(options)
     targets = target_columns(options.task, options.target, csv=options.csv)
     existing = _existing(dest)
     _require_extendable(existing, recipe, options)
-    listing = list_source(
+    listing = rows or list_source(
         source,
         csv=options.csv,
         group_by=options.group_by,
@@ -128,16 +133,10 @@ def build_dataset(
         containers=listing.containers,
         task=None if targets is None else targets.task,
     )
-    build = _Build(
-        job=job,
-        options=options,
-        existing=existing,
-        progress=progress,
-        named_classes=listing.class_order is not None,
-    )
-    return build.run(
-        listing, choose_engine(options, files=listing.files.num_rows, urls=(source.url, dest.url))
-    )
+    named = listing.class_order is not None
+    build = _Build(job=job, options=options, existing=existing, progress=progress, named_classes=named)
+    engine = choose_engine(options, files=listing.files.num_rows, urls=(source.url, dest.url))
+    return build.run(listing, engine)
 
 
 def _source_options(options: BuildOptions) -> SourceOptions:
