@@ -39,13 +39,22 @@ def signing(release: Release, testbed: Testbed) -> Iterator[SigningKey]:
     release.upgrade(before)
 
 
-def test_a_complete_job_is_signed_and_reproduced_until_its_model_is_exchanged(
+@pytest.mark.exhaustive
+def test_the_signature_of_a_complete_job_is_stored_beside_its_receipt(
     testbed: Testbed, jobs: Jobs, signing: SigningKey
 ) -> None:
+    """Two upgrades of the chart: the daily tier has `tests/cluster/test_signatures.py`, with pods that nobody runs."""
+    with testbed.network_policies():
+        job = jobs.apply(workers=(1, 1), every=100)
+        job.await_complete()
+        check_the_signature_is_beside_the_receipt(job, signing)
+        job.await_no_pods()
+
+
+def test_a_complete_job_is_reproduced_until_its_model_is_exchanged(testbed: Testbed, jobs: Jobs) -> None:
     with testbed.network_policies():
         job = jobs.apply(workers=(1, 1), every=100)
         trained = job.await_complete()
-        check_the_signature_is_beside_the_receipt(job, signing)
         found = verified(job, "first")
         assert condition(found, "Reproduced") == "True:Reproduced", said(found)
         assert trained["receipt"]["digest"] in said(found)
