@@ -85,5 +85,6 @@ def test_neither_shell_nor_folder_changes_a_bit(digits: Path, folder: Path) -> N
     long.mkdir()
     way = Way(least=2, most=2, feed="RayData")
     # `uv run` has a hook of its own in Ray, which would build another environment for the workers
-    uv = [str(UV), "run", "--no-project", "--offline", "--no-cache"] if UV.exists() else []
+    options = ("--no-project", "--offline", "--no-cache", "--python", sys.executable)
+    uv = [str(UV), "run", *options] if UV.exists() else []
     assert digest(folder, way, data=digits, environ=SHELL | {"TMPDIR": str(long)}, before=uv) == alone
