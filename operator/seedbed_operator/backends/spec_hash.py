@@ -23,7 +23,10 @@ from seedbed_operator.job_observation import RecordedTemplate
 _ANNOTATIONS = (EXECUTION_DIGEST_ANNOTATION, PROFILE_DIGEST_ANNOTATION, WORKERS_PER_POD_ANNOTATION)
 LONGEST_DIGEST = 64
 """Longer annotations were altered."""
-_OF_THE_RECIPE: dict[str, Any] = {"dataset": {"uri", "secret_ref"}, "model": {"code": {"uri"}}}
+_OF_THE_RECIPE: dict[str, Any] = {
+    "dataset": {"uri", "tag", "secret_ref"},
+    "model": {"code": {"uri"}, "weights": {"uri", "run"}},
+}
 _OF_THE_EXECUTION: dict[str, Any] = {"output": True, "cluster": {"profile", "overrides"}}
 """Fields that may change only while a job is suspended; a difference shows a missed suspension."""
 _NOT_IN_PODS = {"image", "backend", "max_per_job"} | {

@@ -130,7 +130,7 @@ def test_a_csv_names_labels_splits_and_groups(tmp_path) -> None:
         ("pictures/99.png,cat,,", "missing-file"),
         ("/etc/passwd,cat,,", "outside-source"),
         ("../source/pictures/1.png,cat,,", "outside-source"),
-        ("s3://bucket/1.png,cat,,", "outside-source"),
+        ("ftp://host/1.png,cat,,", "outside-source"),
         (",cat,,", "outside-source"),
         ("pictures/1.png,,,", "no-label"),
         ("pictures/1.png,cat,dev,", "unknown-split"),

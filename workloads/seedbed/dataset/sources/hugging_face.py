@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +20,7 @@ _NOTHING: Features = ({}, ())
 def features_of_schema(schema: pa.Schema) -> Features:
     """Return what `datasets` writes into the metadata of a schema."""
     try:
-        info = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        info = parse_json((schema.metadata or {})[b"huggingface"])["info"]["features"]
     except (KeyError, ValueError, TypeError, RecursionError):
         return _NOTHING
     return _features(info)
@@ -51,7 +50,7 @@ def _of_export(data: bytes) -> Features:
 
 
 def _of_info(data: bytes) -> Features:
-    document = json.loads(data)
+    document = parse_json(data)
     return _features(document.get("features")) if isinstance(document, dict) else _NOTHING
 
 

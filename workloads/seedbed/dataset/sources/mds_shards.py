@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -15,6 +14,7 @@ from seedbed.dataset.sources.pixel_arrays import png_of, shape_problem
 from seedbed.dataset.sources.storage_file import open_file
 from seedbed.dataset.sources.table_file import DamagedTable, TableFile
 from seedbed.storage import ObjectLimit, OversizedObject, ShortRead, Storage
+from seedbed_api.strict_json import parse_json
 
 SUFFIXES = (".mds",)
 _INDEX = ObjectLimit(kind="the index of MDS shards", most_bytes=256 << 20)
@@ -48,7 +48,9 @@ def _entry(storage: Storage, path: str) -> dict[str, Any]:
     """Return what the index says of a shard."""
     folder, _, name = path.rpartition("/")
     try:
-        index = json.loads(storage.read(f"{folder}/index.json".lstrip("/"), _INDEX))
+        index = parse_json(
+            storage.read(f"{folder}/index.json".lstrip("/"), _INDEX), most_bytes=_INDEX.most_bytes
+        )
         shard = next(one for one in index["shards"] if one["raw_data"]["basename"] == name)
         names, encodings, sizes = (shard[f"column_{what}"] for what in ("names", "encodings", "sizes"))
         zip(names, encodings, sizes, strict=True)
