@@ -102,7 +102,7 @@ class WebHdfsStore(ObjectStore):
         aside = f"{folder}/{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
         try:
             await self._write(aside, value)
-            await self._rename(aside, path, replace=mode != "create")
+            await self._named(aside, path, replace=mode != "create")
         except BaseException:
             with contextlib.suppress(Exception):
                 await self._rm_file(aside)
@@ -112,6 +112,17 @@ class WebHdfsStore(ObjectStore):
         answer = await self._call("PUT", path, "CREATE", overwrite="false")
         async with await self._at_data_node("PUT", answer, data=value) as written:
             await written.read()
+
+    async def _named(self, aside: str, path: str, *, replace: bool) -> None:
+        """Rename a file of ours; one that is gone was renamed by a request whose answer was lost."""
+        try:
+            await self._rename(aside, path, replace=replace)
+        except StoreRefusal as refusal:
+            if refusal.status != 404:
+                raise
+            await self._info(path)
+            if not replace:
+                raise FileExistsError(17, "file exists") from None
 
     async def _rename(self, aside: str, path: str, *, replace: bool) -> None:
         _, key = self.split(path)
