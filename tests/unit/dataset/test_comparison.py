@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from seedbed.dataset.builder import BuildOptions
 from seedbed.dataset.comparison import KINDS, compare_datasets
 from seedbed.dataset.extension import extend_dataset
+from seedbed.dataset.row_sampling import SampleOptions, sample_rows
+from seedbed.dataset.row_statistics import measure_dataset
 from seedbed.storage import open_storage
 from seedbed_api.errors import UserError
 from support.datasets.image_files import build, opened, png, two_classes, write_files
@@ -147,3 +150,17 @@ def test_a_tampered_shard_or_index_is_refused_by_name(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=file.name) as refused:
             compare_datasets(opened(tmp_path / "a"), opened(damaged), **options)
         assert refused.value.reason == "InvalidDataset"
+
+
+def test_a_dataset_of_another_task_is_refused_and_not_miscounted(tmp_path: Path) -> None:
+    """Its rows have targets instead of labels: a new target would look like other bytes."""
+    build(two_classes(tmp_path / "source"), tmp_path / "data")
+    dataset = opened(tmp_path / "data")
+    dataset.manifest = replace(dataset.manifest, task="multi-label")
+    for work in (
+        lambda: compare_datasets(dataset, opened(tmp_path / "data")),
+        lambda: measure_dataset(dataset, distance=3),
+        lambda: list(sample_rows(dataset, SampleOptions(rows=1))),
+    ):
+        with pytest.raises(UserError, match="its task is multi-label"):
+            work()

@@ -18,7 +18,7 @@ import pyarrow as pa
 from seedbed.dataset.dataset_digest import row_digest
 from seedbed.dataset.disk_spill import DiskSpill
 from seedbed.dataset.file_format import SPLITS, Shard
-from seedbed.dataset.ordered_images import OrderedImages
+from seedbed.dataset.ordered_images import OrderedImages, require_single_label
 from seedbed.dataset.reader import Dataset
 from seedbed.dataset.row_metadata import ROW_SCHEMA, bytes_of, shard_rows, sorted_by_key, sorted_by_place
 
@@ -84,6 +84,8 @@ def compare_datasets(
     shards that only one has is read, and all of these are compared with the digests.
     `UserError("InvalidDataset")` names the shard, index or row that is not what its digest commits to.
     """
+    for dataset in (a, b):
+        require_single_label(dataset)
     return _Comparing(a=a, b=b, limit=listed, check=check_images, progress=progress).run()
 
 

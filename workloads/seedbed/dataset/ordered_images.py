@@ -5,6 +5,15 @@ from __future__ import annotations
 from seedbed.dataset.file_format import invalid_dataset
 from seedbed.dataset.reader import Dataset
 from seedbed.dataset.shard_reader import row_name
+from seedbed_api.errors import UserError, refusal
+
+
+def require_single_label(dataset: Dataset) -> None:
+    """Refuse a dataset of another task: its rows have targets, which are not compared or counted yet."""
+    if dataset.manifest.task is not None:
+        problem = f"its task is {dataset.manifest.task}; rows of single labels alone are compared and counted"
+        fix = "use `seedbed dataset show`, `check` and `versions`, which take every task"
+        raise UserError("InvalidDataset", refusal("URL", dataset.storage.url, problem, fix))
 
 
 class OrderedImages:

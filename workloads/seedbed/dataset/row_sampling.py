@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from seedbed.dataset.file_format import SPLITS
-from seedbed.dataset.ordered_images import OrderedImages
+from seedbed.dataset.ordered_images import OrderedImages, require_single_label
 from seedbed.dataset.reader import Dataset
 from seedbed_api.errors import UserError, refusal
 
@@ -49,6 +49,7 @@ def sample_rows(dataset: Dataset, options: SampleOptions) -> Iterator[SampledRow
 
     `UserError` where a class is unknown or no row matches.
     """
+    require_single_label(dataset)
     images = OrderedImages(dataset)
     for number, at in _draw(dataset, options):
         index, shard = dataset.index(number), dataset.manifest.shards[number]

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from seedbed.dataset.file_format import SPLITS, invalid_dataset
 from seedbed.dataset.near_duplicates import NearDuplicates, find_near_duplicates
+from seedbed.dataset.ordered_images import require_single_label
 from seedbed.dataset.reader import Dataset
 from seedbed.dataset.shard_reader import row_name
 from seedbed.images.image_decoder import JPEG_START, UndecodableImageError, decode_reduced
@@ -102,6 +103,7 @@ def measure_dataset(
 
     `UserError("InvalidDataset")` names the shard, index or row that is not what the digest commits to.
     """
+    require_single_label(dataset)
     splits = {split: SplitStatistics() for split in SPLITS}
     marks, labels, hashes, contents = [], [], [], []
     done = 0
