@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from safetensors.torch import save_file
 
 from support.docs.pages import fences
 from support.runs.command_line import dataset, spec, typed
@@ -48,6 +49,8 @@ def test_every_method_of_the_list_trains(
     fragment: dict[str, Any], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = spec(data, tmp_path / "runs")
+    if "weights" in fragment.get("model", {}):
+        fragment = with_local_weights(fragment, tmp_path / "weights.safetensors")
     plain, changed = ran(capsys, tmp_path, "TrainingJob", base), laid_over(base, fragment)
     assert changed != base or "feed" in fragment.get("cluster", {}), "it changes something"
     status = ran(capsys, tmp_path, "TrainingJob", changed)
@@ -67,6 +70,16 @@ def test_every_search_of_the_list_finds_a_winner(
     assert trials["succeeded"] + trials["pruned"] == trials["total"]
     assert (trials["pruned"] > 0) == ("earlyStopping" in fragment)
     assert status["bestTrial"]["parameters"][0]["name"] == "lr"
+
+
+def with_local_weights(fragment: dict[str, Any], file: Path) -> dict[str, Any]:
+    """Return a fragment whose weights are in a file: those of its network, as a wrapper of networks names them."""
+    models = pytest.importorskip("torchvision.models")
+    network = models.get_model(fragment["model"]["name"].partition("/")[2])
+    save_file({f"module.{name}": tensor for name, tensor in network.state_dict().items()}, file)
+    local = deepcopy(fragment)
+    local["model"]["weights"]["uri"] = str(file)
+    return local
 
 
 def laid_over(base: dict[str, Any], fragment: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from torch import nn
 from seedbed.arithmetic.arithmetic_config import SGD, AdamW, Arithmetic, OptimizerConfig, ParameterGroup
 from seedbed.arithmetic.learning_rate import LearningRate
 from seedbed.arithmetic.optimizers import build_optimizer
-from seedbed.models.frozen_layers import freeze_layers, unused_patterns
+from seedbed.models.frozen_layers import freeze_layers
+from seedbed.models.name_patterns import unused_patterns
 from seedbed.training.replica_builder import check_patterns
 from seedbed_api.errors import UserError
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Iterator, Sequence
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from seedbed.models.name_patterns import matches
 
 
 def freeze_layers(model: nn.Module, patterns: Sequence[str]) -> nn.Module:
@@ -21,17 +22,6 @@ def freeze_layers(model: nn.Module, patterns: Sequence[str]) -> nn.Module:
     for layer in _frozen_norms(model, patterns):
         layer.eval()
     return model
-
-
-def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Say whether any pattern matches a name."""
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def unused_patterns(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
-    """Return the patterns that match none of the names."""
-    known = list(names)
-    return [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in known)]
 
 
 def _frozen_norms(model: nn.Module, patterns: Sequence[str]) -> Iterator[nn.Module]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seedbed.models.frozen_layers import matches, unused_patterns
+from seedbed.models.name_patterns import matches, unused_patterns
 from seedbed.runs.model_files import WEIGHTS
 from seedbed.storage import (
     DamagedObject,

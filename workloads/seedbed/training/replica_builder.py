@@ -11,8 +11,8 @@ from seedbed.arithmetic.model_replica import Replica
 from seedbed.arithmetic.torch_determinism import changed_switches, enable_denormals
 from seedbed.environment.environment_pins import pinned_threads
 from seedbed.environment.process_start import warn_about_hash_order
-from seedbed.models.frozen_layers import matches, unused_patterns
 from seedbed.models.model_registry import build_model
+from seedbed.models.name_patterns import matches, unused_patterns
 from seedbed.runs.tensor_serialization import Array, to_torch
 from seedbed.training.initial_weights import start_from
 from seedbed.training.worker_config import ModelSource
