@@ -83,7 +83,7 @@ class Digits:
         found = {}
         for path in (self.folder / store).glob("runs/*/evaluations/validation-*.json"):
             document = json.loads(path.read_text())["document"]
-            loss = document["loss"] / document["lossScale"] / document["samples"]
+            loss = int(document["loss"]) / document["lossScale"] / document["samples"]
             found[str(path)] = (path.stat().st_mtime, loss)
         return found
 

@@ -190,5 +190,5 @@ class TestCounts:
         assert again != Counts(loss=0, non_finite=0, confusion_kk=self.COUNTS.confusion_kk)
 
     def test_of_nothing_are_zeros(self) -> None:
-        nothing = Counts.from_vector(np.zeros(6, dtype=np.int64), 2)
+        nothing = Counts.from_vector(np.zeros(Counts.size(2), dtype=np.int64), 2)
         assert (nothing.samples, nothing.correct, nothing.loss) == (0, 0, 0)

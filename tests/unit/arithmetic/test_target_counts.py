@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from seedbed.arithmetic.arithmetic_config import BinaryCrossEntropy, Focal, Huber, MeanSquaredError
+from seedbed.arithmetic.evaluation_counts import LOSS_LIMIT, LOSS_SCALE
+from seedbed.arithmetic.integer_limbs import limbs, value_of
 from seedbed.arithmetic.losses import leaf_loss
-from seedbed.arithmetic.target_counting import LabelCounter, NumberCounter, score_bins
-from seedbed.arithmetic.target_counts import NUMBER_LIMIT, limbs, value_of
+from seedbed.arithmetic.target_counting import ClassCounter, LabelCounter, NumberCounter, score_bins
+from seedbed.arithmetic.target_counts import NUMBER_LIMIT
 from seedbed.training.evaluation_metrics import evaluation_document
+from seedbed_api.canonical_json import canonical_json
 from seedbed_api.metric_values import metric_values, square_root
 from unit.arithmetic.replicas import an_arithmetic
 
@@ -122,6 +125,42 @@ def test_predictions_that_are_not_finite_count_as_the_largest_error() -> None:
     record = counted(NumberCounter(1), np.zeros((4, 1)), predicted)
     assert record["nonFinite"] == 3
     assert metric_values(record)["mae"] == Fraction(3 * NUMBER_LIMIT, 4)
+
+
+@pytest.mark.parametrize(
+    ("counter", "targets"),
+    [(ClassCounter(2), np.array([0, 1])), (LabelCounter(2), np.array([[0, 0], [1, 1]], np.uint8))],
+    ids=["one label", "labels"],
+)
+def test_the_loss_of_any_number_of_rows_is_exact(counter, targets) -> None:
+    """2^28 rows of the largest loss: their sum has more than 63 bits, and is more than JSON numbers hold."""
+    lost = np.full((2, 2), np.nan, np.float32)
+    vector = counter.count(Batch(labels_b=targets, count=2), torch.from_numpy(lost))
+    counts = counter.counts(vector * 2**27)
+    record = evaluation_document(counts, weights_digest="")
+    each = counts.non_finite // 2**28
+    assert int(record["loss"]) == 2**28 * each * LOSS_LIMIT * LOSS_SCALE
+    assert metric_values(record)["loss"] == LOSS_LIMIT
+    assert canonical_json(record)
+    assert (
+        evaluation_document(counter.counts(vector), weights_digest="")["loss"]
+        == 2 * each * LOSS_LIMIT * LOSS_SCALE
+    )
+
+
+def test_logits_that_are_no_numbers_are_wrong_predictions() -> None:
+    marks = np.array([[0, 0], [1, 1], [1, 0], [0, 1]], np.uint8)
+    nan = np.full(marks.shape, np.nan)
+    lost = counted(LabelCounter(2), marks, nan)
+    values = metric_values(lost)
+    assert lost["nonFinite"] == 8
+    assert values["accuracy"] == values["f1-macro"] == values["f1-micro"] == 0
+    assert values["average-precision"] == Fraction(1, 2), (
+        "every row without a label ranks before those with it"
+    )
+    half = counted(LabelCounter(2), marks, np.where([[True, False]], nan, marks * 2.0 - 1))
+    assert (half["correct"], half["nonFinite"]) == (0, 4)
+    assert (half["truePositives"], half["falsePositives"], half["falseNegatives"]) == ([0, 2], [2, 0], [2, 0])
 
 
 def test_constant_targets_and_labels_that_no_row_has() -> None:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from seedbed.arithmetic.integer_limbs import LIMBS, limbs, value_of
+
 LOSS_SCALE = 1 << 20
 """Steps per nat. A sample's loss is rounded to the nearest step, halves to even."""
 LOSS_LIMIT = 1 << 16
-"""Largest loss of one sample in nats; 2^27 samples of it fit in int64. NaN and infinity count as this."""
+"""Largest loss of one sample in nats. NaN and infinity count as this."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,11 +46,18 @@ class Counts:
     __hash__ = None  # type: ignore[assignment]
 
     def as_vector(self) -> npt.NDArray[np.int64]:
-        """Return all counts in one vector, shape (2 + k · k,)."""
-        return np.concatenate([np.array([self.loss, self.non_finite]), self.confusion_kk.reshape(-1)])
+        """Return all counts in one vector, shape (1 + n + k · k,); the loss is cut into n limbs."""
+        head = np.array([self.non_finite, *limbs(self.loss)], np.int64)
+        return np.concatenate([head, self.confusion_kk.reshape(-1)])
 
     @classmethod
     def from_vector(cls, vector: npt.NDArray[np.int64], classes: int) -> Counts:
         """Return the counts of a vector; the inverse of `as_vector`."""
-        confusion = vector[2:].reshape(classes, classes)
-        return cls(loss=int(vector[0]), non_finite=int(vector[1]), confusion_kk=confusion)
+        non_finite, *digits = vector[: 1 + LIMBS].tolist()
+        confusion = vector[1 + LIMBS :].reshape(classes, classes)
+        return cls(loss=value_of(digits), non_finite=non_finite, confusion_kk=confusion)
+
+    @staticmethod
+    def size(classes: int) -> int:
+        """Return the length of the vector."""
+        return 1 + LIMBS + classes * classes

@@ -52,7 +52,7 @@ class ClassCounter:
 
     def __init__(self, classes: int) -> None:
         self._classes = classes
-        self.size = 2 + classes * classes
+        self.size = Counts.size(classes)
 
     def count(self, batch: EvaluationRows, logits_bk: torch.Tensor) -> Vector:
         """Return loss and confusion of a batch."""
@@ -61,7 +61,7 @@ class ClassCounter:
         losses = F.cross_entropy(logits_bk, labels, reduction="none").double()
         pairs = batch.labels_b[: batch.count] * classes + logits_bk.numpy().argmax(axis=1)
         return Counts(
-            loss=int(quantize_losses(losses).sum()),
+            loss=sum_of_losses(losses),
             non_finite=int((~losses.isfinite()).sum()),
             confusion_kk=np.bincount(pairs, minlength=classes * classes).reshape(classes, classes),
         ).as_vector()
@@ -85,10 +85,13 @@ class LabelCounter:
         losses = F.binary_cross_entropy_with_logits(
             logits_bk, torch.from_numpy(marks_bk), reduction="none"
         ).double()
-        has, said = marks_bk > 0, logits_bk.numpy() > 0
-        bins = score_bins(logits_bk.numpy())
+        scores_bk, has = logits_bk.numpy(), marks_bk > 0
+        # NaN is the worst that a row can be told: the opposite of its label, with the worst score
+        unknown = np.isnan(scores_bk)
+        said = np.where(unknown, ~has, scores_bk > 0)
+        bins = np.where(unknown & ~has, SCORE_BINS - 1, score_bins(scores_bk))
         return LabelCounts(
-            loss=int(quantize_losses(losses).sum()),
+            loss=sum_of_losses(losses),
             non_finite=int((~losses.isfinite()).sum()),
             samples=len(has),
             correct=int((has == said).all(axis=1).sum()),
@@ -161,6 +164,11 @@ def _huber(errors: list[int], delta: float) -> int:
     """Return the sum of Huber losses in 1 / NUMBER_SCALE², rounded down row by row."""
     bound = round(delta * NUMBER_SCALE)
     return sum(error * error // 2 if error <= bound else bound * (2 * error - bound) // 2 for error in errors)
+
+
+def sum_of_losses(losses: torch.Tensor) -> int:
+    """Return the exact sum of quantised losses, of any number of them."""
+    return sum(quantize_losses(losses).reshape(len(losses), -1).sum(dim=1).tolist())
 
 
 def quantize_losses(losses: torch.Tensor) -> torch.Tensor:

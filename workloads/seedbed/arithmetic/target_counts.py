@@ -6,7 +6,7 @@ numbers, s bins of scores, n limbs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seedbed.arithmetic.evaluation_counts import LOSS_SCALE
+from seedbed.arithmetic.integer_limbs import LIMBS, json_integer, limbs, value_of
 
 Int64 = npt.NDArray[np.int64]
 
@@ -23,7 +24,6 @@ NUMBER_SCALE = 1 << 40
 """Steps per unit of a number or an error; each is rounded to the nearest step, halves to even."""
 NUMBER_LIMIT = 1 << 40
 """Largest number and largest error; NaN and infinity count as an error of this."""
-_LIMBS, _LIMB_BITS = 8, 30
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,29 +38,31 @@ class LabelCounts:
     correct: int
     """Rows whose labels are all predicted right."""
     hits_k: Int64
-    """True positives: a label is predicted where its logit is above 0."""
+    """True positives: a label is predicted where its logit is above 0. NaN is always a wrong prediction."""
     extra_k: Int64
     """False positives."""
     missed_k: Int64
     """False negatives."""
     positives_ks: Int64
-    """Rows that have a label, by the bin of its logit."""
+    """Rows that have a label, by the bin of its logit; NaN is in the lowest."""
     negatives_ks: Int64
+    """Rows that do not have it; NaN is in the highest."""
 
     def as_vector(self) -> Int64:
-        """Return all counts in one vector, shape (4 + 3k + 2ks,)."""
-        head = np.array([self.loss, self.non_finite, self.samples, self.correct])
+        """Return all counts in one vector, shape (3 + n + 3k + 2ks,); the loss is cut into limbs."""
+        head = np.array([self.non_finite, self.samples, self.correct, *limbs(self.loss)], np.int64)
         tables = (self.hits_k, self.extra_k, self.missed_k, self.positives_ks, self.negatives_ks)
         return np.concatenate([head, *(table.reshape(-1) for table in tables)])
 
     @classmethod
     def from_vector(cls, vector: Int64, labels: int) -> LabelCounts:
         """Return the counts of a vector; the inverse of `as_vector`."""
-        loss, non_finite, samples, correct = vector[:4].tolist()
-        hits_k, extra_k, missed_k = vector[4 : 4 + 3 * labels].reshape(3, labels)
-        positives, negatives = vector[4 + 3 * labels :].reshape(2, labels, SCORE_BINS)
+        non_finite, samples, correct, *digits = vector[: 3 + LIMBS].tolist()
+        tables = vector[3 + LIMBS :]
+        hits_k, extra_k, missed_k = tables[: 3 * labels].reshape(3, labels)
+        positives, negatives = tables[3 * labels :].reshape(2, labels, SCORE_BINS)
         return cls(
-            loss=loss,
+            loss=value_of(digits),
             non_finite=non_finite,
             samples=samples,
             correct=correct,
@@ -74,7 +76,7 @@ class LabelCounts:
     @staticmethod
     def size(labels: int) -> int:
         """Return the length of the vector."""
-        return 4 + 3 * labels + 2 * labels * SCORE_BINS
+        return 3 + LIMBS + 3 * labels + 2 * labels * SCORE_BINS
 
     def document(self) -> dict[str, Any]:
         """Return the counts as an evaluation record has them."""
@@ -82,7 +84,7 @@ class LabelCounts:
             "task": "multi-label",
             "samples": self.samples,
             "correct": self.correct,
-            "loss": self.loss,
+            "loss": json_integer(self.loss),
             "lossScale": LOSS_SCALE * len(self.hits_k),
             "nonFinite": self.non_finite,
             "truePositives": self.hits_k.tolist(),
@@ -116,14 +118,14 @@ class NumberCounts:
     @classmethod
     def from_vector(cls, vector: Int64, numbers: int) -> NumberCounts:
         """Return the counts of a vector, or of a sum of vectors; the inverse of `as_vector`."""
-        loss, *rest = (value_of(row) for row in vector[2:].reshape(-1, _LIMBS).tolist())
+        loss, *rest = (value_of(row) for row in vector[2:].reshape(-1, LIMBS).tolist())
         sums = {name: tuple(rest[at * numbers : (at + 1) * numbers]) for at, name in enumerate(cls.NAMES)}
         return cls(samples=int(vector[0]), non_finite=int(vector[1]), loss=loss, sums=sums)
 
     @classmethod
     def size(cls, numbers: int) -> int:
         """Return the length of the vector."""
-        return 2 + _LIMBS * (1 + len(cls.NAMES) * numbers)
+        return 2 + LIMBS * (1 + len(cls.NAMES) * numbers)
 
     def document(self) -> dict[str, Any]:
         """Return the counts as an evaluation record has them; integers that JSON cannot hold are strings."""
@@ -137,18 +139,6 @@ class NumberCounts:
             "nonFinite": self.non_finite,
             **{name: [str(value) for value in values] for name, values in self.sums.items()},
         }
-
-
-def limbs(value: int) -> list[int]:
-    """Return an integer as `_LIMBS` digits of 30 bits, the lowest first; the highest has the sign."""
-    shifts = [_LIMB_BITS * at for at in range(_LIMBS)]
-    low = [(value >> shift) & ((1 << _LIMB_BITS) - 1) for shift in shifts[:-1]]
-    return [*low, value >> shifts[-1]]
-
-
-def value_of(digits: Sequence[int]) -> int:
-    """Return the integer of digits, which may be larger than 30 bits: the inverse of `limbs`."""
-    return sum(digit << (_LIMB_BITS * at) for at, digit in enumerate(digits))
 
 
 def fixed_point(values: npt.NDArray[np.float64], *, scale: int = NUMBER_SCALE) -> list[int]:

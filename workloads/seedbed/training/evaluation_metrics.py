@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seedbed.arithmetic.evaluation_counts import LOSS_SCALE, Counts
+from seedbed.arithmetic.integer_limbs import json_integer
 from seedbed.runs.evaluation_records import Evaluation
 from seedbed.runs.training_result import TrainingResult
 from seedbed.training.early_stopping import Score
@@ -29,7 +30,7 @@ def evaluation_document(counts: AnyCounts, *, weights_digest: str) -> dict[str, 
     return {
         "samples": counts.samples,
         "correct": counts.correct,
-        "loss": counts.loss,
+        "loss": json_integer(counts.loss),
         "lossScale": LOSS_SCALE,
         "nonFinite": counts.non_finite,
         "confusion": counts.confusion_kk.tolist(),
