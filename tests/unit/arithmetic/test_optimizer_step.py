@@ -64,6 +64,21 @@ class TestLeaf:
         assert bits(leaf_contribution(replica, 3, rows(1))) == first
         assert bits(leaf_contribution(replica, 4, rows(1))) != first
 
+    def test_a_loss_of_user_code_may_write_to_its_labels(self) -> None:
+        """The arrays of a feed may be read-only memory that is shared."""
+
+        def spoils(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            labels.zero_()
+            return F.cross_entropy(model(images), labels)
+
+        replica, own = a_replica(), rows(1)
+        replica.objective = spoils
+        before = own.labels_m.copy()
+        assert before.any()
+        own.labels_m.flags.writeable = False
+        leaf_contribution(replica, 0, own)
+        assert own.labels_m.tolist() == before.tolist()
+
     def test_leaves_no_gradient_behind(self) -> None:
         replica = a_replica()
         leaf_contribution(replica, 0, rows(0))

@@ -54,6 +54,14 @@ def test_numbers_keep_every_bit_but_the_sign_of_zero(values) -> None:
     assert target_problem(REGRESSION, targets[0], 2) is None
 
 
+@pytest.mark.parametrize("task", [MULTI_LABEL, REGRESSION])
+def test_decoded_targets_are_an_array_of_their_own(task: str) -> None:
+    """Memory that may be written to: torch warns of other arrays, and writes to them all the same."""
+    decoded = decode_targets(task, [b"\0" * 8 if task == REGRESSION else b""] * 2, 1)
+    assert decoded.flags.writeable
+    assert decoded.flags.owndata
+
+
 @pytest.mark.parametrize(
     ("columns", "cells", "line"),
     {

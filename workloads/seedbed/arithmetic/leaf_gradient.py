@@ -6,6 +6,7 @@ Shapes: m rows, h w c of an image, k classes.
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TypeAlias
@@ -20,6 +21,9 @@ from seedbed.arithmetic.generator_seeding import seed_leaf
 from seedbed.arithmetic.losses import leaf_loss
 from seedbed.arithmetic.model_replica import Replica
 from seedbed.models.model_errors import ModelOutputError
+
+# pixels are only read; torch warns of every array that it could not write to
+warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
 
 Contribution: TypeAlias = list[torch.Tensor]
 """What a leaf adds to a step: gradients in parameter order, running statistics, loss; all float32."""
@@ -68,7 +72,8 @@ def _loss(replica: Replica, rows: LeafRows) -> torch.Tensor:
     arithmetic = replica.arithmetic
     assert len(rows.labels_m) == arithmetic.leaf_rows, f"a leaf has {arithmetic.leaf_rows} rows"
     images = images_of(replica, rows.pixels_mhwc)
-    labels = torch.from_numpy(rows.labels_m).to(replica.device)
+    # a copy: a feed may give read-only memory of an object store, and user code may write to its labels
+    labels = torch.from_numpy(np.array(rows.labels_m)).to(replica.device)
     if replica.objective is not None:
         with _autocast(replica):
             return _checked_loss(replica.objective(replica.model, images, labels)).float()

@@ -102,9 +102,9 @@ def target_problem(task: str, target: bytes, names: int) -> str | None:
 
 
 def decode_targets(task: str, targets: Sequence[bytes], names: int) -> npt.NDArray[Any]:
-    """Return the targets of n rows as an array (n, k): uint8 0 and 1 of labels, float64 of numbers."""
+    """Return the targets of n rows as an own array (n, k): uint8 0 and 1 of labels, float64 of numbers."""
     if task == REGRESSION:
-        return np.frombuffer(b"".join(targets), "<f8").reshape(len(targets), names)
+        return np.frombuffer(b"".join(targets), "<f8").reshape(len(targets), names).copy()
     marked = np.zeros((len(targets), names), np.uint8)
     for row, target in enumerate(targets):
         marked[row, np.frombuffer(target, "<i4")] = 1
