@@ -101,7 +101,7 @@ class BinaryCrossEntropy(Block):
 class Huber(Block):
     """Parameters of Huber: half the square of small errors, linear in large ones."""
 
-    delta: Positive = "1"
+    delta: Annotated[str, DecimalRange(low="0.000001", high="1000000")] = "1"
     """Error from which the loss is linear, in the unit of the numbers."""
 
 

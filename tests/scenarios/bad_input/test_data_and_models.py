@@ -12,6 +12,7 @@ from scenarios.bad_input.answers import refused, trained
 from seedbed.storage import open_storage
 from support.datasets.image_files import png
 from support.datasets.small_datasets import write_dataset
+from support.datasets.task_datasets import a_task_dataset
 from support.runs.command_line import Scene, dataset, edited, flipped, images
 
 BEST = {"training__modelSelection": "Best"}
@@ -73,6 +74,24 @@ def test_a_class_that_no_training_row_belongs_to_is_named(scene: Scene) -> None:
         scene.run(), "EmptyClass", "spec.dataset.uri", "'class2'", "in split train", "build the dataset with"
     )
     assert not list(scene.folder.rglob("result.json"))
+
+
+@pytest.mark.parametrize(
+    ("scale", "rate", "step"),
+    [(1e30, "0.1", "step 0"), (100.0, "10", "learningRate")],
+    ids=["at once", "later"],
+)
+def test_loss_of_numbers_that_is_not_finite_names_their_scale(
+    scene: Scene, scale: float, rate: str, step: str
+) -> None:
+    data = a_task_dataset(scene.folder / "d", "regression", rows=30, scale=scale)
+    scene.job(
+        dataset__uri=str(data),
+        training__loss={"type": "MeanSquaredError"},
+        training__optimizer={"type": "SGD", "learningRate": rate},
+        training__steps=40,
+    )
+    refused(scene.run(), "NonFiniteLoss", step, "numbers of the dataset", "divided by its spread", "Huber")
 
 
 BUILDS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {

@@ -23,8 +23,8 @@ LOSSES = {
 }
 
 
-def a_task_dataset(folder: Path, task: str, *, rows: int = 60) -> Path:
-    """Build pictures of coloured corners: which colours, or how high and wide the corner is."""
+def a_task_dataset(folder: Path, task: str, *, rows: int = 60, scale: float = 1 / 16) -> Path:
+    """Build pictures of coloured corners: which colours, or how high and wide the corner is, times a scale."""
     draw = np.random.default_rng(7)
     files, lines = {}, [f"image,{'labels' if task == 'multi-label' else 'height,width'}"]
     for number in range(rows):
@@ -33,7 +33,9 @@ def a_task_dataset(folder: Path, task: str, *, rows: int = 60) -> Path:
         pixels[:height, :width, on[::-1] > 0] += 200
         files[f"{number}.png"] = _png(pixels)
         labels = "|".join(name for name, has in zip(LABELS, on, strict=True) if has)
-        lines.append(f"{number}.png,{labels if task == 'multi-label' else f'{height / 16},{width / 16}'}")
+        lines.append(
+            f"{number}.png,{labels if task == 'multi-label' else f'{height * scale},{width * scale}'}"
+        )
     source = write_files(folder / "source", files | {"t.csv": "\n".join(lines).encode()})
     target = () if task == "multi-label" else ("height", "width")
     build(source, folder / "dataset", csv="t.csv", task=task, target=target)

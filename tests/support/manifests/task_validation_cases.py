@@ -34,6 +34,22 @@ TASK_CASES: dict[str, Case] = {
         line=f"{T}.loss.huber: is only allowed with type Huber",
         server="is only allowed with type Huber",
     ),
+    "a least delta": Case(
+        change={f"{T}.loss": {"type": "Huber", "huber": {"delta": "1e-6"}}},
+    ),
+    **{
+        f"a delta of {why}": Case(
+            change={f"{T}.loss": {"type": "Huber", "huber": {"delta": delta}}},
+            line=f"{T}.loss.huber.delta: must be at least 0.000001 and at most 1000000 (got '{delta}')",
+            server="must be at least 0.000001 and at most 1000000",
+        )
+        for why, delta in {
+            "nothing": "0",
+            "nothing in float32": "1e-60",
+            "no normal float32": "1e-40",
+            "less than a step of an error": "1e-13",
+        }.items()
+    },
     "a metric of numbers for a loss of labels": Case(
         change={f"{T}.earlyStopping": stop("mae", "Minimize")},
         line=f"{T}.earlyStopping.metric: {UNFIT} (got 'validation/mae'); choose a metric of that task",

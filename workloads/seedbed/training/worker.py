@@ -30,6 +30,7 @@ from seedbed.training.rank_agreement import RankAgreement
 from seedbed.training.run_state import RunContext, RunState
 from seedbed.training.worker_config import WorkerConfig
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
+from seedbed_api.metric_values import REGRESSION
 
 _FINAL_REASONS = {"Superseded", "RunFolderConflict", "RunFolderDamaged", "EnvironmentChanged"}
 
@@ -146,7 +147,7 @@ def run_steps(
                 stop=stop_requested(),
                 twice=config.model.external is not None and _checks_determinism(state.completed),
             )
-            _require_finite(result, step=state.completed)
+            _require_finite(result, step=state.completed, task=config.arithmetic.task)
             state.add_step(result)
             context.stopwatch.record_step()
             yield result
@@ -171,12 +172,17 @@ def _checks_determinism(step: int) -> bool:
     return step & (step + 1) == 0 or (step + 1) % 1024 == 0
 
 
-def _require_finite(result: StepResult, *, step: int) -> None:
+def _require_finite(result: StepResult, *, step: int, task: str) -> None:
     if result.finite:
         return
     fix = "lower spec.training.optimizer.learningRate, or add warmupSteps or gradientClipping"
     if step == 0:
         fix = "no weight has changed yet: check the network, its first weights and its loss"
+    if task == REGRESSION:
+        fix += (
+            "; or the numbers of the dataset are too large: build it with each column divided by its spread, "
+            "so that numbers are about -1 to 1, or set spec.training.loss.type: Huber"
+        )
     raise UserError(
         "NonFiniteLoss",
         f"loss {result.loss} with gradient norm {result.gradient_norm} at step {step}, learning rate "
