@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +95,10 @@ def test_rows_that_do_not_fit(name: str, tmp_path: Path) -> None:
     rows, line = BAD[name]
     with pytest.raises(UserError, match=line):
         build_from_rows(rows, str(tmp_path / "ds"), options=OPTIONS)
+
+
+def test_rows_have_one_class_each(tmp_path: Path) -> None:
+    options = replace(OPTIONS, task="regression", csv="t.csv", target=("height",))
+    with pytest.raises(UserError, match=r"task: does not go with rows of Python \(got 'regression'\)"):
+        build_from_rows(Pictures(), str(tmp_path / "ds"), options=options)
+    assert not (tmp_path / "ds").exists()

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seedbed.dataset.builder import BuildOptions
 from seedbed.dataset.dataset_digest import row_digest
+from seedbed.dataset.extension import extend_dataset
 from seedbed.dataset.integrity_check import check_dataset
 from seedbed.dataset.targets import (
     MULTI_LABEL,
@@ -23,6 +25,7 @@ from seedbed.dataset.targets import (
     target_counts,
     target_problem,
 )
+from seedbed.storage import open_storage
 from seedbed_api.errors import UserError
 from support.datasets.image_files import build, opened, png, write_files
 
@@ -159,6 +162,9 @@ def test_a_dataset_of_numbers_grows_and_keeps_its_rows(tmp_path: Path) -> None:
         "a column of another use": ({"target": ("image",)}, "--target: is the column of something else"),
         "a column twice": ({"target": ("height", "height")}, "--target: is given more than once"),
         "a column that is not there": ({"target": ("Height",)}, "column 'Height' is missing"),
+        "an order of the columns": ({"classes": ("width", "height")}, "--classes: leave it away: the outputs are the columns of --target"),
+        "an order of the labels": ({"task": MULTI_LABEL, "target": (), "classes": ("b", "a")}, "--classes: leave it away: the outputs are the labels by code"),
+        "a column of classes": ({"label_column": "kind"}, "--label-column: does not go with --task regression (got 'kind'); write --target kind"),
         "targets of single-label": ({"task": "single-label"}, "does not go with --task single-label"),
         "a row with NaN": ({}, "3.png (bad-number)"),
     }.values(),
@@ -172,6 +178,20 @@ def test_bad_tables_are_one_line(tmp_path: Path, options: dict, line: str) -> No
     assert field in caught.value.message
     assert rest in caught.value.message
     assert "\n" not in caught.value.message
+    assert not (tmp_path / "ds").exists()
+
+
+@pytest.mark.parametrize("task", [MULTI_LABEL, REGRESSION])
+def test_an_extension_cannot_name_the_outputs_anew(tmp_path: Path, task: str) -> None:
+    columns = ("red", "green")
+    source = table(tmp_path / "src", "red,green", ["0,1", "1,0", "1,1"] * 4)
+    first = build(source, tmp_path / "ds", csv="t.csv", task=task, target=columns)
+    more = table(tmp_path / "more", "red,green", ["0,1"] * 20)
+    options = BuildOptions(csv="t.csv", target=columns, classes=("red", "green", "blue"), parallelism=1)
+    with pytest.raises(UserError, match=f"--classes: does not go with --task {task}"):
+        extend_dataset(open_storage(str(more)), open_storage(str(tmp_path / "ds")), options=options)
+    assert opened(tmp_path / "ds").digest == first.manifest.digest
+    assert check_dataset(opened(tmp_path / "ds")) == []
 
 
 def test_the_report_names_row_and_column(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ from seedbed.dataset.shard_planning import plan_shards
 from seedbed.dataset.source_listing import SourceListing
 from seedbed.dataset.sources.column_options import ColumnOptions
 from seedbed.dataset.sources.formats import SourceOptions
-from seedbed.dataset.target_options import require_same_columns, target_columns
+from seedbed.dataset.target_options import require_same_columns, require_single_label, target_columns
 from seedbed.dataset.targets import SINGLE_LABEL
 from seedbed.storage import LocalStorage, Storage, holds
 from seedbed_api.errors import UserError, refusal
@@ -111,7 +111,15 @@ def build_dataset(
     if options.source_files is None:
         _require_apart(source, dest)
     recipe = _recipe(options)
-    targets = target_columns(options.task, options.target, csv=options.csv)
+    if rows is not None:
+        require_single_label(options.task)
+    targets = target_columns(
+        options.task,
+        options.target,
+        csv=options.csv,
+        classes=options.classes,
+        label_column=options.label_column,
+    )
     existing = _existing(dest)
     _require_extendable(existing, recipe, options)
     listing = rows or list_source(
