@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seedbed.arithmetic.target_counts import NUMBER_LIMIT
+from seedbed.dataset import targets as targets_module
 from seedbed.dataset.builder import BuildOptions
 from seedbed.dataset.dataset_digest import row_digest
 from seedbed.dataset.extension import extend_dataset
@@ -47,7 +49,7 @@ def test_labels_come_back_in_any_order_of_writing(rows) -> None:
     assert not any(target_problem(MULTI_LABEL, target, len(names)) for target in targets)
 
 
-@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=2))
+@given(st.lists(st.floats(-(2.0**40), 2.0**40), min_size=2, max_size=2))
 def test_numbers_keep_every_bit_but_the_sign_of_zero(values) -> None:
     targets = [
         encode_target(REGRESSION, NUMBERS.text(cells), {}) for cells in (values, list(map(repr, values)))
@@ -68,6 +70,9 @@ def test_decoded_targets_are_an_array_of_their_own(task: str) -> None:
 @pytest.mark.parametrize(
     ("columns", "cells", "line"),
     {
+        "beyond the scores": (
+            NUMBERS, ["-1.1e12", "1"], "bad-number: column 'height' holds '-1.1e12'; numbers have"
+        ),
         "not a number": (NUMBERS, ["nan", "1"], "bad-number: column 'height' holds 'nan'; write a finite"),
         "a float that is none": (NUMBERS, [1.0, float("nan")], "column 'width' holds 'nan'"),
         "infinite": (NUMBERS, ["1", "-inf"], "column 'width' holds '-inf'"),
@@ -215,3 +220,7 @@ def test_manifests_of_single_label_have_no_task(tmp_path: Path) -> None:
     source = table(tmp_path / "src", "label", ["a", "b"] * 6)
     build(source, tmp_path / "ds", csv="t.csv")
     assert "task" not in json.loads((tmp_path / "ds" / "manifest.json").read_text())
+
+
+def test_the_largest_number_is_the_largest_that_scores_hold() -> None:
+    assert targets_module._LARGEST == NUMBER_LIMIT

@@ -91,6 +91,36 @@ def test_a_file_without_counts_of_batches_and_one_of_a_shared_pair_are_whole(fil
     assert set(model.state_dict()) - sevens(model) == {"norm.num_batches_tracked"}
 
 
+def test_two_values_for_one_tensor_of_the_model_are_refused(file: Path) -> None:
+    """Their digest does not say which one a file has last."""
+    model = network()
+    model.add_module("tied", model.fc)
+    both = {"tied.weight": np.full((3, 2), 7, np.float32), "tied.bias": np.full(3, 7, np.float32)}
+    start_from(model, WeightsSource(uri=changed(file, both)))
+    assert {"fc.weight", "tied.weight"} <= sevens(model)
+    with pytest.raises(UserError, match=r"fc\.bias and tied\.bias are one tensor of the model and differ"):
+        start_from(model, WeightsSource(uri=changed(file, {**both, "tied.bias": np.full(3, 8, np.float32)})))
+
+
+def test_a_file_is_known_whatever_the_length_of_its_header(file: Path) -> None:
+    state = network().state_dict()
+    starts = set()
+    for padding in range(0, 300, 8):
+        save_tensors(state, file, metadata={"padding": " " * padding})
+        starts.add(file.read_bytes()[:1])
+        assert fetch_weights(WeightsSource(uri=str(file)))[1] == weights_digest(state)
+    assert len(starts) == 32, "each length that the format allows, the first byte of a pickle among them"
+
+
+@pytest.mark.parametrize(("given", "own"), [(-1, torch.uint8), (1 << 40, torch.int32), (-1, torch.uint64)])
+def test_integers_that_would_wrap_are_refused(file: Path, given: int, own: torch.dtype) -> None:
+    model = torch.nn.Module()
+    model.register_buffer("count", torch.zeros(2, dtype=own))
+    save_tensors({"count": torch.tensor([1, given])}, file)
+    with pytest.raises(UserError, match="which does not hold all values"):
+        start_from(model, WeightsSource(uri=str(file)))
+
+
 def wrapped(state: dict[str, torch.Tensor]) -> dict[str, object]:
     return {
         "flat": state,
@@ -176,6 +206,7 @@ def content(kind: str, folder: Path) -> bytes:
         "no tensors": {},
         "complex": {"a": torch.zeros(1, dtype=torch.complex64)},
         "sparse": {"a": torch.zeros(3).to_sparse()},
+        "a meta tensor": {"a": torch.ones(2, device="meta")},
         "huge view": {"a": torch.zeros(1).expand(1 << 40)},
     }
     if kind in made:
@@ -202,6 +233,7 @@ def content(kind: str, folder: Path) -> bytes:
         ("no tensors", "holds no tensors"),
         ("complex", "a has the type torch.complex64"),
         ("sparse", "a is sparse or quantized"),
+        ("a meta tensor", "a has no values: it is on the device meta"),
         ("huge view", "holds tensors of 4,398,046,511,104 bytes"),
         ("numpy archive", "is no torch file"),
         ("damaged", "is no"),
@@ -229,6 +261,8 @@ def test_a_file_of_something_else_is_refused(
     [
         ("absent.safetensors", "there is no such file (got"),
         ("folder/", "names a folder"),
+        ("", "names a folder"),
+        ("s3://bucket", "names a folder"),
         ("nosuch://bucket/w.pt", "spec.model.weights.uri: unknown scheme"),
     ],
 )

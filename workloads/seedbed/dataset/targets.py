@@ -33,6 +33,8 @@ TASKS: Final = (SINGLE_LABEL, MULTI_LABEL, REGRESSION)
 SEPARATOR: Final = "|"
 """Between the labels of a cell."""
 
+_LARGEST: Final = 1 << 40
+"""What the scores of an evaluation can hold: `NUMBER_LIMIT` of arithmetic."""
 _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _FLAGS: Final = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
@@ -167,4 +169,7 @@ def _number(column: str, value: object) -> float:
         shown = repr(text) if text else "nothing"
         fix = "write a finite decimal number such as 12.5, or leave the row out"
         raise BadTargetError("bad-number", f"column {column!r} holds {shown}; {fix}")
+    if abs(number) > _LARGEST:
+        fix = f"numbers have at most {_LARGEST:,}: divide the column by a power of ten"
+        raise BadTargetError("bad-number", f"column {column!r} holds {text!r}; {fix}")
     return number + 0.0  # -0.0 becomes 0.0: equal numbers have equal bits

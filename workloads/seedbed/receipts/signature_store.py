@@ -99,7 +99,7 @@ def add_envelope(storage: Storage, receipt: Receipt, envelope: bytes) -> str:
     path = _place_of(receipt, envelope)
     if storage.create(path, envelope):
         return path
-    stored = _read_bounded(storage, path)
+    stored = _bounded(storage, path)
     if stored == envelope:
         return path
     if stored is not None and _is_about(stored, receipt):
@@ -181,12 +181,24 @@ def _root_text(policy: Path, index: int, root: str) -> str:
 
 def _read_bounded(storage: Storage, path: str) -> bytes | None:
     try:
+        return _bounded(storage, path)
+    except (UnreadableObject, OSError):
+        return b""  # refused by its reader, like any other damage
+
+
+def _bounded(storage: Storage, path: str) -> bytes | None:
+    """Return what is stored, empty where nobody can read it. Raises what keeps us from reading it."""
+    try:
         size = storage.size(path)
         return storage.read_range(path, 0, min(size, MOST_SIGNATURE_BYTES + 1))
     except FileNotFoundError:
         return None
-    except (DamagedObject, UnreadableObject, OSError):
-        return b""  # refused by its reader, like any other damage
+    except DamagedObject:
+        return b""
+    except UnreadableObject as error:
+        if error.reason == "StorageDenied":
+            raise
+        return b""
 
 
 def _key_id(claimed: str) -> str:

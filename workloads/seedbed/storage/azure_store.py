@@ -179,11 +179,19 @@ def _refused(error: HttpResponseError) -> Exception:
         return StoreRefusal(401, "no usable credentials") if known else ConnectionError(type(error).__name__)
     if code in _NO_CONTAINER:
         return StoreRefusal(404, NO_BUCKET)
-    if code in _EXISTS:
+    if code in _EXISTS and _method(error) in ("PUT", None):
         return FileExistsError(17, "object exists")
+    if status == 412:  # another version was written between two parts of a read
+        return StoreRefusal(503, code)
     if 300 < status < 309 and status != 304:
         return RefusedPlace(f"the endpoint redirects ({status})")
     return StoreRefusal(status, code)
+
+
+def _method(error: HttpResponseError) -> str | None:
+    """Return the method of the request that was refused, if it is known."""
+    request: Any = error.response and error.response.request
+    return str(request.method) if request else None
 
 
 def _is_folder(blob: Any) -> bool:

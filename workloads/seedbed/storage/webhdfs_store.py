@@ -115,14 +115,18 @@ class WebHdfsStore(ObjectStore):
 
     async def _named(self, aside: str, path: str, *, replace: bool) -> None:
         """Rename a file of ours; one that is gone was renamed by a request whose answer was lost."""
+        ours = await self._number(aside)
         try:
             await self._rename(aside, path, replace=replace)
         except StoreRefusal as refusal:
-            if refusal.status != 404:
+            if refusal.status != 404 or await self._number(path) != ours:
                 raise
-            await self._info(path)
             if not replace:
                 raise FileExistsError(17, "file exists") from None
+
+    async def _number(self, path: str) -> int:
+        """Return the number of a file, which it keeps when it is renamed."""
+        return int((await self._json("GET", path, "GETFILESTATUS"))["FileStatus"]["fileId"])
 
     async def _rename(self, aside: str, path: str, *, replace: bool) -> None:
         _, key = self.split(path)
@@ -146,6 +150,9 @@ class WebHdfsStore(ObjectStore):
     ) -> aiohttp.ClientResponse:
         """Return the answer of the data node that a name node names; a gateway may have answered itself."""
         if answer.status != 307:
+            if method == "PUT":  # nothing was sent yet
+                answer.close()
+                raise StoreRefusal(502, "NoDataNode")
             return answer
         async with answer:
             target = answer.headers.get("Location", "")
@@ -154,9 +161,9 @@ class WebHdfsStore(ObjectStore):
             raise RefusedPlace(problem)
         headers = {"Content-Type": "application/octet-stream"}
         options |= {"headers": headers, "trace_request_ctx": {"local": is_local_host(answer.url.host or "")}}
-        return await _accepted(
-            await self._session.request(self, method, URL(target, encoded=True), **options)
-        )
+        there = await self._session.request(self, method, URL(target, encoded=True), **options)
+        require_no_redirect(there)
+        return await _accepted(there)
 
     async def _json(self, method: str, path: str, operation: str, **parameters: str) -> dict[str, Any]:
         async with await self._call(method, path, operation, **parameters) as answer:
@@ -173,7 +180,7 @@ class WebHdfsStore(ObjectStore):
         port = "" if urlsplit(f"//{place}").port else f":{_PORTS[self._scheme]}"
         url = URL(f"{web}://{place}{port}{_REST}/{quote(key)}?{whole}", encoded=True)
         answer = await self._session.request(self, method, url)
-        if operation not in _AT_DATA_NODES:
+        if operation not in _AT_DATA_NODES or answer.status != 307:
             require_no_redirect(answer)
         return await _accepted(answer)
 

@@ -82,10 +82,11 @@ def start_from(network: nn.Module, source: WeightsSource) -> None:
 
 
 def _read(source: WeightsSource) -> bytes:
-    base, mark, query = source.uri.partition("?") if "://" in source.uri else (source.uri, "", "")
+    web = source.uri.lower().startswith(("http://", "https://"))  # a name in a store may hold a ?
+    base, mark, query = source.uri.partition("?") if web else (source.uri, "", "")
     parent, slash, name = base.rpartition("/")
     folder = f"{parent or ('/' if slash else '.')}{mark}{query}"
-    if not name:
+    if not name or parent.endswith(":/") or Path(source.uri).is_dir():
         raise _place_error(source, "names a folder", f"name the file in it, for example {WEIGHTS}")
     try:
         storage = open_storage(folder, secret=source.secret, retry_seconds=_RETRY_SECONDS)
@@ -159,7 +160,23 @@ def _fitting(
         raise _other_names(named, found, lacking, unknown)
     for name, tensor in given.items():
         _check_shape(name, tensor, named[name], source)
-    return {name: _converted(name, tensor.to_torch(), named[name]) for name, tensor in given.items()}
+    fitting = {name: _converted(name, given[name].to_torch(), named[name]) for name in named if name in given}
+    _refuse_unequal_names(named, fitting)
+    return fitting
+
+
+def _refuse_unequal_names(named: Mapping[str, torch.Tensor], fitting: Mapping[str, torch.Tensor]) -> None:
+    """Refuse two values for one tensor of the model, which has two names where weights are tied."""
+    from seedbed.models.state_dict import same_bits
+
+    first: dict[tuple[int, tuple[int, ...]], str] = {}
+    for name, tensor in fitting.items():
+        own = named[name]
+        other = first.setdefault((own.data_ptr(), tuple(own.shape)), name)
+        if own.numel() and other != name and not same_bits(fitting[other], tensor):
+            problem = f"{other} and {name} are one tensor of the model and differ in the file"
+            fix = "save one value, or exclude one of them"
+            raise UserError("ModelError", refusal(FIELD, name, problem, fix))
 
 
 def _lacking(named: Mapping[str, torch.Tensor], given: Mapping[str, StoredTensor]) -> list[str]:
@@ -223,12 +240,22 @@ def _converted(name: str, given: torch.Tensor, own: torch.Tensor) -> torch.Tenso
     if given.is_floating_point() != own.is_floating_point():
         raise UserError("ModelError", refusal(FIELD, name, types, f"save it as {_type(own)}"))
     same = (converted.to(given.dtype) == given) | given.isnan()
+    if not given.is_floating_point() and given.numel() and not _in_range(given, own.dtype):
+        same[...] = False  # integers wrap there and back
     if not bool(same.all()):
         problem = f"{types}, which does not hold all values"
         raise UserError(
             "ModelError", refusal(FIELD, name, problem, f"round it to {_type(own)} and save that")
         )
     return converted
+
+
+def _in_range(given: torch.Tensor, dtype: torch.dtype) -> bool:
+    import torch  # as above
+
+    limits = (0, 1) if dtype == torch.bool else (torch.iinfo(dtype).min, torch.iinfo(dtype).max)
+    values = given.numpy()
+    return limits[0] <= int(values.min()) and int(values.max()) <= limits[1]
 
 
 def _type(tensor: torch.Tensor) -> str:

@@ -74,8 +74,12 @@ class StoredTensor:
 
 def parse_weights(data: bytes) -> dict[str, StoredTensor]:
     """Return the tensors of a file by name. Raises UnreadableWeights."""
-    read = _from_torch if data.startswith((b"PK", b"\x80")) else _from_safetensors
-    tensors = read(data)
+    if _is_safetensors(data):
+        tensors = _from_safetensors(data)
+    elif data.startswith((b"PK", b"\x80")):
+        tensors = _from_torch(data)
+    else:
+        raise UnreadableWeights(_kind_of(data))
     if not tensors:
         raise UnreadableWeights("holds no tensors")
     return tensors
@@ -93,14 +97,23 @@ def digest_of_weights(tensors: Mapping[str, StoredTensor]) -> str:
     )
 
 
-def _from_safetensors(data: bytes) -> dict[str, StoredTensor]:
+def _is_safetensors(data: bytes) -> bool:
+    """Say whether a file begins with the length of a header and a header; any first byte is possible."""
+    return data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= len(data) - 8
+
+
+def _kind_of(data: bytes) -> str:
     for start, kind in _KNOWN.items():
         if data.startswith(start):
-            raise UnreadableWeights(f"is {kind}")
+            return f"is {kind}"
+    return "is neither safetensors nor a torch file"
+
+
+def _from_safetensors(data: bytes) -> dict[str, StoredTensor]:
     try:
         entries = deserialize(data)  # type: ignore[no-untyped-call]
     except SafetensorError as error:
-        raise UnreadableWeights(f"is neither safetensors nor a torch file: {error}") from error
+        raise UnreadableWeights(f"is a damaged safetensors file: {error}") from error
     return {name: _entry(name, entry) for name, entry in entries}
 
 
@@ -136,7 +149,7 @@ def _needed(error: Exception) -> str:
     """Return the part of torch's long message that names what the pickle needs."""
     text = " ".join(str(error).split())
     _, mark, after = text.partition("WeightsUnpickler error: ")
-    return (after if mark else text).partition(". ")[0][:160]
+    return (after if mark else text).partition(" Check the documentation")[0].partition(". ")[0][:160]
 
 
 def _refuse_bomb(data: bytes) -> None:
@@ -172,6 +185,8 @@ def _check_tensor(name: object, tensor: Any) -> None:
         keys = ", ".join(_WRAPPERS)
         problem = f"{name!r} is a {type(tensor).__name__}, not a named tensor"
         raise UnreadableWeights(problem, f"{_SAVE}; tensors may also be under one of the keys {keys}")
+    if tensor.device.type != "cpu":
+        raise UnreadableWeights(f"{name} has no values: it is on the device {tensor.device.type}")
     if tensor.layout != torch.strided or tensor.is_quantized:
         raise UnreadableWeights(f"{name} is sparse or quantized", "save it dense, as float32")
     if str(tensor.dtype).removeprefix("torch.") not in _TYPES.values():
