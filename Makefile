@@ -4,8 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := build/demo
-# three lanes (tests/tiers.sh): what waits for kubelets and back-offs, what waits for Ray, and what computes
-TIERS := nice test-unit test-scenarios test-matrix test-data + test-kubernetes + test-ray test-gpu
+# two lanes (tests/tiers.sh): what computes, and beside it what waits for kubelets and back-offs; three took longer
+TIERS := test-unit test-scenarios test-matrix test-data test-ray test-gpu + test-kubernetes
 UNIT_TESTS ?= not slow and not ray and not s3 and not gpu
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 # a home that cannot be written has no room for a cache

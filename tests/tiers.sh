@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Run tiers of tests: tests/tiers.sh [nice] TARGET... [+ [nice] TARGET...]...
+# Run tiers of tests: tests/tiers.sh TARGET... [+ TARGET...]...
 # The targets of a lane run one after the other, also after one that failed; `+` begins another lane, which runs beside
-# the others where there are two cores. A lane that begins with `nice` yields the cores to the others. Beside another lane, the output of a target is printed as a whole when it ends.
+# the others where there are two cores. Beside another lane, the output of a target is printed as a whole when it ends.
 # Ends with what each tier took, then with one line: the tests passed, failed and skipped in all of them.
 # With SEEDBED_TEST_MINUTES=N no tier begins later than N minutes after the first; it is reported as not run. A target that
 # runs several tiers is told that time as SEEDBED_TEST_LATEST, in seconds since 1970.
@@ -49,20 +49,12 @@ run_target() { # run_target TARGET: print its output, whole where others print t
   return "$code"
 }
 
-run_lane() { # run_lane [nice] TARGET...
-  local tier
-  for tier in "$@"; do
-    # as low as Ray's workers, which would starve beside it otherwise
-    if [ "$tier" = nice ]; then renice -n $(($(nice) + 15)) -p "$BASHPID" > /dev/null; else run_tier "$tier"; fi
-  done
-}
-
 [ -z "${SEEDBED_TEST_MINUTES:-}" ] || export SEEDBED_TEST_LATEST=$(($(date +%s) + SEEDBED_TEST_MINUTES * 60))
 set -m # lanes are process groups of their own, which are interrupted with this one
 pids=()
 trap 'for pid in "${pids[@]}"; do kill -INT -- "-$pid"; done; wait; exit 130' INT TERM
 for lane in "${lanes[@]}"; do
-  run_lane $lane < /dev/null &
+  for tier in $lane; do run_tier "$tier"; done < /dev/null &
   pids+=("$!")
 done
 for pid in "${pids[@]}"; do wait "$pid"; done

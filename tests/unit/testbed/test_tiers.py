@@ -23,7 +23,6 @@ case $2 in
   prints) echo "$2 1"; sleep 0.2; echo "$2 2"; echo "1 0 0" >> "$SEEDBED_TEST_COUNTS" ;;
   waits) until [ -e "$FOLDER/signal" ]; do sleep 0.02; done; echo "1 0 0" >> "$SEEDBED_TEST_COUNTS" ;;
   signals) touch "$FOLDER/signal"; echo "1 0 0" >> "$SEEDBED_TEST_COUNTS" ;;
-  yields|does-not) nice > "$FOLDER/$2"; echo "1 0 0" >> "$SEEDBED_TEST_COUNTS" ;;
   sleeps) echo $$ > "$FOLDER/pid"; exec sleep 600 ;;
 esac
 """
@@ -92,13 +91,6 @@ def test_a_tier_that_comes_too_late_is_told_as_not_run(tmp_path: Path) -> None:
 def test_a_lane_runs_beside_another(tmp_path: Path) -> None:
     code, lines = run(tmp_path, "waits", "+", "signals")
     assert (code, lines[-1]) == (0, "2 passed, 0 failed, 0 skipped")
-
-
-def test_a_lane_yields_to_another(tmp_path: Path) -> None:
-    code, lines = run(tmp_path, "nice", "yields", "+", "does-not")
-    assert (code, lines[-1]) == (0, "2 passed, 0 failed, 0 skipped")
-    yields, does_not = (int((tmp_path / name).read_text()) for name in ("yields", "does-not"))
-    assert yields == min(does_not + 15, 19)
 
 
 def test_one_core_runs_one_tier_at_a_time(tmp_path: Path) -> None:
