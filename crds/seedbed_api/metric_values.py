@@ -17,6 +17,9 @@ SINGLE_LABEL: Final = "single-label"
 MULTI_LABEL: Final = "multi-label"
 REGRESSION: Final = "regression"
 
+TOP_K: Final = "top-k-accuracy"
+"""Share of the rows whose class is among the k best: only in records of runs with `evaluation.topK`."""
+
 DIRECTIONS: Final[dict[str, str]] = {
     "accuracy": "Maximize",
     "loss": "Minimize",
@@ -26,21 +29,23 @@ DIRECTIONS: Final[dict[str, str]] = {
     "mae": "Minimize",
     "rmse": "Minimize",
     "r2": "Maximize",
+    TOP_K: "Maximize",
 }
 """Direction of improvement of each metric."""
 
 METRICS: Final[dict[str, tuple[str, ...]]] = {
-    SINGLE_LABEL: ("accuracy", "loss", "f1-macro", "f1-micro"),
+    SINGLE_LABEL: ("accuracy", "loss", "f1-macro", "f1-micro", TOP_K),
     MULTI_LABEL: ("accuracy", "loss", "f1-macro", "f1-micro", "average-precision"),
     REGRESSION: ("loss", "mae", "rmse", "r2"),
 }
 """Metrics of each task. The accuracy of several labels is the share of rows whose labels are all right."""
 
-REPORTED: Final = METRICS | {SINGLE_LABEL: ("accuracy", "loss")}
-"""What results, statuses and reports have. Single-label has what it always had, so that receipts stay."""
+REPORTED: Final = METRICS | {SINGLE_LABEL: ("accuracy", "loss", TOP_K)}
+"""What results, statuses and reports have, where a record has it; without topK single-label has what it
+always had, so that receipts stay."""
 
 HEADLINE: Final = {
-    SINGLE_LABEL: ("accuracy", "loss"),
+    SINGLE_LABEL: ("accuracy", TOP_K, "loss"),
     MULTI_LABEL: ("average-precision", "f1-macro", "loss"),
     REGRESSION: ("rmse", "r2", "loss"),
 }
@@ -76,7 +81,7 @@ def task_of(document: Document) -> str:
 def metric_values(document: Document) -> dict[str, Fraction]:
     """Return all metrics of an evaluation record that has samples."""
     values = _plain(document) | _OF_TASK[task_of(document)](document)
-    return {name: values[name] for name in METRICS[task_of(document)]}
+    return {name: values[name] for name in METRICS[task_of(document)] if name in values}
 
 
 def metric_value(document: Document, name: str) -> Fraction:
@@ -89,7 +94,7 @@ def reported_metrics(document: Document) -> dict[str, float]:
     """Return what results and reports have of a record, as the nearest floats."""
     task = task_of(document)
     values = _plain(document) if task == SINGLE_LABEL else metric_values(document)
-    return {name: float(values[name]) for name in REPORTED[task]}
+    return {name: float(values[name]) for name in REPORTED[task] if name in values}
 
 
 def main_metric(metrics: Mapping[str, str]) -> tuple[str, str]:
@@ -101,9 +106,12 @@ def main_metric(metrics: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _plain(document: Document) -> dict[str, Fraction]:
-    """Return loss and accuracy, without the metrics that go over a whole confusion matrix."""
+    """Return the metrics that need no whole confusion matrix."""
     loss = Fraction(int(document["loss"]), document["samples"] * int(document["lossScale"]))
-    return {"loss": loss, "accuracy": Fraction(document.get("correct", 0), document["samples"])}
+    values = {"loss": loss, "accuracy": Fraction(document.get("correct", 0), document["samples"])}
+    if "topK" in document:
+        values[TOP_K] = Fraction(document["topKCorrect"], document["samples"])
+    return values
 
 
 def _single_label(document: Document) -> dict[str, Fraction]:

@@ -9,7 +9,7 @@ from pydantic import Field
 from seedbed_api.base_model import Block, Rule
 from seedbed_api.bounded_lists import BoundedList
 from seedbed_api.decimal_strings import Share
-from seedbed_api.metric_values import METRICS_OF_LOSS
+from seedbed_api.metric_values import METRICS_OF_LOSS, TOP_K
 from seedbed_api.model_weights import Weights
 from seedbed_api.scalar_types import (
     DatasetTag,
@@ -178,6 +178,9 @@ class Evaluation(Block):
     """Interval in epochs."""
     every_steps: Steps | None = None
     """Interval in optimizer steps."""
+    top_k: Annotated[Integer, Field(ge=2, le=1000)] | None = None
+    """Count the rows whose class is among so many best, the metric top-k-accuracy. For one label per image;
+    less than the number of classes. Default: they are not counted."""
 
 
 def _evaluates(recipe: Recipe) -> bool:
@@ -204,6 +207,18 @@ def metric_fits_loss_cel(recipe: str, metric: str) -> str:
     return f"has({recipe}.model.entrypoint) || ({' && '.join(allowed)})"
 
 
+def metric_is_counted(recipe: Recipe, metric: str | None) -> bool:
+    """Return whether evaluations count what the metric needs."""
+    return metric != f"validation/{TOP_K}" or recipe.evaluation.top_k is not None
+
+
+def metric_is_counted_cel(recipe: str, metric: str) -> str:
+    """Return `metric_is_counted` in CEL; the arguments are expressions."""
+    return f"{metric} != 'validation/{TOP_K}' || has({recipe}.evaluation.topK)"
+
+
+UNCOUNTED_METRIC = "needs evaluation.topK"
+UNCOUNTED_METRIC_FIX = "set it, for example to 5"
 UNFIT_METRIC = "is no metric of the task that training.loss.type is for"
 UNFIT_METRIC_FIX = "choose a metric of that task, or set training.loss.type to a loss of the dataset's task"
 
@@ -235,6 +250,16 @@ class Recipe(Block):
             ),
             problem=UNFIT_METRIC,
             fix=UNFIT_METRIC_FIX,
+        ),
+        Rule(
+            field="training.earlyStopping.metric",
+            cel="!has(self.training.earlyStopping) || "
+            f"{metric_is_counted_cel('self', 'self.training.earlyStopping.metric')}",
+            holds=lambda recipe: metric_is_counted(
+                recipe, recipe.training.early_stopping and recipe.training.early_stopping.metric
+            ),
+            problem=UNCOUNTED_METRIC,
+            fix=UNCOUNTED_METRIC_FIX,
         ),
     )
 

@@ -15,11 +15,15 @@ from seedbed_api.execution_settings import Execution
 from seedbed_api.field_lookup import every_path, is_sweepable
 from seedbed_api.object_metadata import ObjectMeta
 from seedbed_api.recipe import (
+    UNCOUNTED_METRIC,
+    UNCOUNTED_METRIC_FIX,
     UNFIT_METRIC,
     UNFIT_METRIC_FIX,
     Recipe,
     metric_fits_loss,
     metric_fits_loss_cel,
+    metric_is_counted,
+    metric_is_counted_cel,
 )
 from seedbed_api.scalar_types import Identifier, Integer, OneOf, Seed, text
 from seedbed_api.sweepjob_status import SweepJobStatus
@@ -324,6 +328,13 @@ class SweepJobSpec(Execution):
             holds=lambda spec: metric_fits_loss(spec.trial_template.spec, spec.objective.metric),
             problem=UNFIT_METRIC,
             fix=UNFIT_METRIC_FIX,
+        ),
+        Rule(
+            field="objective.metric",
+            cel=metric_is_counted_cel("self.trialTemplate.spec", "self.objective.metric"),
+            holds=lambda spec: metric_is_counted(spec.trial_template.spec, spec.objective.metric),
+            problem=UNCOUNTED_METRIC,
+            fix=UNCOUNTED_METRIC_FIX,
         ),
     )
 

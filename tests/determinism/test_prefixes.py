@@ -45,6 +45,7 @@ class Run:
     training: dict[str, Any] = field(default_factory=dict)
     augmentation: tuple[dict[str, Any], ...] = tuple(AUGMENTED)
     evaluate: int = 3
+    top_k: int | None = None
     environment_class: str | None = None
 
     def resolved(self, data: Path, output: Path) -> ResolvedRun:
@@ -58,6 +59,8 @@ class Run:
         )
         document = manifest(recipe, Way(every_steps=EVERY), data=data, output=str(output))
         document["spec"]["evaluation"] = {"everySteps": self.evaluate}
+        if self.top_k is not None:
+            document["spec"]["evaluation"]["topK"] = self.top_k
         return resolve_run(training_job(document), RunOptions(), StartupTimings())
 
     def train(self, data: Path, output: Path) -> tuple[ResolvedRun, Counting]:
@@ -99,6 +102,11 @@ STORIES = {
     ),
     "evaluated at other steps": Story(first=Run(steps=6), then=Run(steps=12, evaluate=4), prefix=3),
     "evaluated more seldom": Story(first=Run(steps=6, evaluate=6), then=Run(steps=12, evaluate=2), prefix=0),
+    "evaluations that count the same top k": Story(
+        first=Run(steps=6, top_k=3), then=Run(steps=12, top_k=3), prefix=6
+    ),
+    "evaluations that count no top k": Story(first=Run(steps=6), then=Run(steps=12, top_k=3), prefix=0),
+    "evaluations that count a top k": Story(first=Run(steps=6, top_k=3), then=Run(steps=12), prefix=0),
     "the same cosine": Story(
         first=Run(steps=6, training=COSINE), then=Run(steps=6, training=COSINE), prefix=6
     ),

@@ -77,6 +77,40 @@ def test_a_class_that_no_training_row_belongs_to_is_named(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
+    ("top_k", "task", "line"),
+    [
+        (3, "single-label", "is not less than the 3 classes of the dataset: every row would count (got 3); use at most 2"),
+        (2, "multi-label", "does not fit the dataset, whose task is multi-label (got 2); remove it"),
+    ],
+    ids=["as many as classes", "several labels"],
+)  # fmt: skip
+def test_a_top_k_must_fit_the_dataset(scene: Scene, top_k: int, task: str, line: str) -> None:
+    if task != "single-label":
+        data = a_task_dataset(scene.folder / "d", task, rows=30)
+        scene.job(
+            dataset__uri=str(data),
+            training__loss={"type": "BinaryCrossEntropy"},
+            evaluation__topK=top_k,
+        )
+    else:
+        scene.job(evaluation__topK=top_k)
+    refused(scene.run(), f"spec.evaluation.topK: {line}")
+
+
+def test_top_k_is_in_status_report_and_curve(scene: Scene) -> None:
+    scene.job(evaluation__topK=2)
+    figures = {each["name"]: float(each["value"]) for each in scene.run("-o", "json").status["metrics"]}
+    assert {f"{split}/top-k-accuracy" for split in ("validation", "test")} <= set(figures)
+    assert all(
+        figures[f"{split}/top-k-accuracy"] >= figures[f"{split}/accuracy"] for split in ("validation", "test")
+    )
+    folder = scene.run_folder()
+    assert "Top k accuracy" in (folder / "report.html").read_text(encoding="utf-8")
+    assert "validation/top-k-accuracy" in (folder / "metrics.jsonl").read_text(encoding="utf-8")
+    assert scene.type("verify", folder, "--from-step", "3").exit_code == 0
+
+
+@pytest.mark.parametrize(
     ("scale", "rate", "step"),
     [(1e30, "0.1", "step 0"), (100.0, "10", "learningRate")],
     ids=["at once", "later"],

@@ -67,6 +67,38 @@ TASK_CASES: dict[str, Case] = {
         line=f"{T}.augmentation: Mixup blends labels and does not go with a loss of numbers",
         server="Mixup blends labels and does not go with a loss of numbers",
     ),
+    "a top k to stop by": Case(
+        change={
+            "spec.evaluation": {"everyEpochs": 1, "topK": 5},
+            f"{T}.earlyStopping": stop("top-k-accuracy", "Maximize"),
+        }
+    ),
+    "a top k that nobody counts": Case(
+        change={f"{T}.earlyStopping": stop("top-k-accuracy", "Maximize")},
+        line=f"{T}.earlyStopping.metric: needs evaluation.topK (got 'validation/top-k-accuracy'); set it, "
+        "for example to 5",
+        server="needs evaluation.topK",
+    ),
+    "a top 1": Case(
+        change={"spec.evaluation": {"everyEpochs": 1, "topK": 1}},
+        line="spec.evaluation.topK: must be at least 2 (got 1)",
+    ),
+    "a top k of numbers": Case(
+        change={
+            "spec.evaluation": {"everyEpochs": 1, "topK": 5},
+            f"{T}.loss": {"type": "MeanSquaredError"},
+            f"{T}.earlyStopping": stop("top-k-accuracy", "Maximize"),
+        },
+        line=f"{T}.earlyStopping.metric: {UNFIT} (got 'validation/top-k-accuracy'); choose a metric of that "
+        "task",
+        server=UNFIT,
+    ),
+    "an objective that nobody counts": Case(
+        kind="SweepJob",
+        change={"spec.objective": {"metric": "validation/top-k-accuracy", "direction": "Maximize"}},
+        line="spec.objective.metric: needs evaluation.topK (got 'validation/top-k-accuracy'); set it",
+        server="needs evaluation.topK",
+    ),
     "an objective of another task": Case(
         kind="SweepJob",
         change={"spec.objective": {"metric": "validation/r2", "direction": "Maximize"}},

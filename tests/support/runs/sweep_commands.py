@@ -28,7 +28,7 @@ ASHA = {"type": "PrefixASHA", "prefixASHA": {"reductionFactor": 2, "minEpochs": 
 def a_sweep(data: Path, output: Path, /, **changes: Any) -> dict[str, Any]:
     """Return a manifest of 4 random learning rates for 4 epochs; None removes a field of the spec.
 
-    `training` and `dataset` change those blocks of the template, `model` replaces it.
+    `training` and `dataset` change those blocks of the template, `model` and `evaluation` replace them.
     """
     recipe = {name: spec(data, output)[name] for name in ("dataset", "model", "training")}
     recipe["training"].pop("steps")
@@ -39,7 +39,7 @@ def a_sweep(data: Path, output: Path, /, **changes: Any) -> dict[str, Any]:
         "objective": {"metric": "validation/loss", "direction": "Minimize"},
         "algorithm": {"type": "Random", "seed": 1},
         "parameters": [deepcopy(LEARNING_RATES)],
-        "trialTemplate": {"spec": recipe | {"evaluation": {"everyEpochs": 1}}},
+        "trialTemplate": {"spec": recipe | {"evaluation": changes.pop("evaluation", {"everyEpochs": 1})}},
         "maxTrialCount": 4,
         "output": {"uri": str(output)},
         "checkpoint": {"everySteps": 2},

@@ -21,7 +21,7 @@ from seedbed.arithmetic.target_counting import ClassCounter, LabelCounter, Numbe
 from seedbed.arithmetic.target_counts import NUMBER_LIMIT
 from seedbed.training.evaluation_metrics import evaluation_document
 from seedbed_api.canonical_json import canonical_json
-from seedbed_api.metric_values import metric_values, square_root
+from seedbed_api.metric_values import metric_values, reported_metrics, square_root
 from unit.arithmetic.replicas import an_arithmetic
 
 ROWS, LABELS = 60, 4
@@ -54,6 +54,12 @@ def labelled(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return marks, draw.normal(0, 3, (ROWS, LABELS)) + marks
 
 
+def classified(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(seed)
+    classes = np.concatenate([np.arange(6), draw.integers(0, 6, ROWS - 6)])
+    return classes, draw.normal(0, 1, (ROWS, 6)) + np.eye(6)[classes]
+
+
 def numbered(seed: int) -> tuple[np.ndarray, np.ndarray]:
     draw = np.random.default_rng(seed)
     targets = draw.normal(5, 20, (ROWS, 3))
@@ -77,6 +83,44 @@ def test_metrics_of_labels_are_those_of_scikit_learn(seed: int) -> None:
 
 
 @settings(deadline=None, max_examples=10)
+@given(seed=st.integers(0, 1000), top_k=st.integers(2, 5))
+def test_metrics_of_one_label_are_those_of_scikit_learn(seed: int, top_k: int) -> None:
+    classes, logits = classified(seed)
+    found = metric_values(counted(ClassCounter(6, top_k=top_k), classes, logits))
+    said = logits.argmax(axis=1)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    expected = {
+        "accuracy": oracle.accuracy_score(classes, said),
+        "f1-macro": oracle.f1_score(classes, said, average="macro"),
+        "f1-micro": oracle.f1_score(classes, said, average="micro"),
+        "top-k-accuracy": oracle.top_k_accuracy_score(classes, logits, k=top_k, labels=range(6)),
+        "loss": oracle.log_loss(classes, shares, labels=range(6)),
+    }
+    assert {name: float(value) for name, value in found.items()} == pytest.approx(expected, abs=2e-6)
+
+
+def test_the_top_k_of_equal_logits_and_of_logits_that_are_no_numbers() -> None:
+    """Equal ones are in the order of the classes, as for the prediction; a row with NaN is in no top."""
+    classes = np.arange(4)
+    tied = counted(ClassCounter(4, top_k=2), classes, np.zeros((4, 4)))
+    assert (tied["correct"], tied["topK"], tied["topKCorrect"]) == (1, 2, 2)
+    logits = np.zeros((4, 4))
+    logits[0, 3] = np.nan
+    assert counted(ClassCounter(4, top_k=2), classes, logits)["topKCorrect"] == 1
+    sure = counted(ClassCounter(4, top_k=2), classes, np.where(np.eye(4) > 0, np.inf, -np.inf))
+    assert sure["topKCorrect"] == 4
+
+
+def test_a_record_without_top_k_is_as_it_was() -> None:
+    classes, logits = classified(3)
+    with_top, without = (counted(ClassCounter(6, top_k=top), classes, logits) for top in (2, None))
+    assert set(with_top) - set(without) == {"topK", "topKCorrect"}
+    assert {name: with_top[name] for name in without} == without
+    assert set(reported_metrics(without)) == {"accuracy", "loss"}
+    assert set(reported_metrics(with_top)) == {"accuracy", "loss", "top-k-accuracy"}
+
+
+@settings(deadline=None, max_examples=10)
 @given(seed=st.integers(0, 1000))
 def test_metrics_of_numbers_are_those_of_scikit_learn(seed: int) -> None:
     targets, predicted = numbered(seed)
@@ -92,8 +136,8 @@ def test_metrics_of_numbers_are_those_of_scikit_learn(seed: int) -> None:
 
 @pytest.mark.parametrize(
     ("counter", "rows"),
-    [(LabelCounter(LABELS), labelled(3)), (NumberCounter(3), numbered(4)), (NumberCounter(3, delta=0.7), numbered(5))],
-    ids=["labels", "numbers", "numbers with Huber"],
+    [(ClassCounter(6, top_k=3), classified(2)), (LabelCounter(LABELS), labelled(3)), (NumberCounter(3), numbered(4)), (NumberCounter(3, delta=0.7), numbered(5))],
+    ids=["one label", "labels", "numbers", "numbers with Huber"],
 )  # fmt: skip
 def test_every_division_and_order_gives_one_record(counter, rows) -> None:
     targets, logits = rows

@@ -132,6 +132,8 @@ class Arithmetic:
     """Beta(alpha, alpha) of mixup inside a leaf; 0 turns it off."""
     gradient_clip_norm: float | None = None
     """Largest L2 norm of the whole gradient; None turns clipping off."""
+    top_k: int | None = None
+    """Evaluations also count the rows whose class is among so many best; None: they do not."""
 
     def __post_init__(self) -> None:
         _check_counts(self)

@@ -28,6 +28,9 @@ class Counts:
     """Samples whose loss was NaN or infinite."""
     confusion_kk: npt.NDArray[np.int64]
     """Rows: true class; columns: predicted class, the lowest index among equals."""
+    top_k: int | None = None
+    in_top: int = 0
+    """Samples whose class is among the `top_k` best; of equal ones the lower index is the better."""
 
     @property
     def samples(self) -> int:
@@ -46,18 +49,23 @@ class Counts:
     __hash__ = None  # type: ignore[assignment]
 
     def as_vector(self) -> npt.NDArray[np.int64]:
-        """Return all counts in one vector, shape (1 + n + k · k,); the loss is cut into n limbs."""
-        head = np.array([self.non_finite, *limbs(self.loss)], np.int64)
+        """Return all counts in one vector, shape (2 + n + k · k,); the loss is cut into n limbs."""
+        head = np.array([self.non_finite, self.in_top, *limbs(self.loss)], np.int64)
         return np.concatenate([head, self.confusion_kk.reshape(-1)])
 
     @classmethod
-    def from_vector(cls, vector: npt.NDArray[np.int64], classes: int) -> Counts:
+    def from_vector(cls, vector: npt.NDArray[np.int64], classes: int, *, top_k: int | None = None) -> Counts:
         """Return the counts of a vector; the inverse of `as_vector`."""
-        non_finite, *digits = vector[: 1 + LIMBS].tolist()
-        confusion = vector[1 + LIMBS :].reshape(classes, classes)
-        return cls(loss=value_of(digits), non_finite=non_finite, confusion_kk=confusion)
+        non_finite, in_top, *digits = vector[: 2 + LIMBS].tolist()
+        return cls(
+            loss=value_of(digits),
+            non_finite=non_finite,
+            confusion_kk=vector[2 + LIMBS :].reshape(classes, classes),
+            top_k=top_k,
+            in_top=in_top,
+        )
 
     @staticmethod
     def size(classes: int) -> int:
         """Return the length of the vector."""
-        return 1 + LIMBS + classes * classes
+        return 2 + LIMBS + classes * classes

@@ -44,14 +44,14 @@ def counter_of(arithmetic: Arithmetic) -> Counter:
     if arithmetic.task == "regression":
         delta = arithmetic.loss.delta if isinstance(arithmetic.loss, Huber) else None
         return NumberCounter(arithmetic.classes, delta=delta)
-    return ClassCounter(arithmetic.classes)
+    return ClassCounter(arithmetic.classes, top_k=arithmetic.top_k)
 
 
 class ClassCounter:
-    """Counts of one label per row."""
+    """Counts of one label per row, and of the rows whose label is among the `top_k` best."""
 
-    def __init__(self, classes: int) -> None:
-        self._classes = classes
+    def __init__(self, classes: int, *, top_k: int | None = None) -> None:
+        self._classes, self._top_k = classes, top_k
         self.size = Counts.size(classes)
 
     def count(self, batch: EvaluationRows, logits_bk: torch.Tensor) -> Vector:
@@ -64,11 +64,20 @@ class ClassCounter:
             loss=sum_of_losses(losses),
             non_finite=int((~losses.isfinite()).sum()),
             confusion_kk=np.bincount(pairs, minlength=classes * classes).reshape(classes, classes),
+            in_top=0 if self._top_k is None else _in_top(logits_bk.numpy(), labels.numpy(), self._top_k),
         ).as_vector()
 
     def counts(self, vector: Vector) -> Counts:
         """Return the counts of a sum of vectors."""
-        return Counts.from_vector(vector, self._classes)
+        return Counts.from_vector(vector, self._classes, top_k=self._top_k)
+
+
+def _in_top(logits_bk: npt.NDArray[np.float32], labels_b: npt.NDArray[np.int64], top_k: int) -> int:
+    """Return how many rows have fewer than `top_k` classes before their own; none where a logit is NaN."""
+    own_b1 = np.take_along_axis(logits_bk, labels_b[:, None], axis=1)
+    tied_bk = (logits_bk == own_b1) & (np.arange(logits_bk.shape[1]) < labels_b[:, None])
+    before_b = ((logits_bk > own_b1) | tied_bk).sum(axis=1)
+    return int(((before_b < top_k) & ~np.isnan(logits_bk).any(axis=1)).sum())
 
 
 class LabelCounter:

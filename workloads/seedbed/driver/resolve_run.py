@@ -276,7 +276,7 @@ def _refuse_another_run(draft: _ResolvedRecipe, identity: str, environment_class
 
 
 def _samples(job: TrainingJob, dataset: Dataset) -> int:
-    require_fitting_task(job.spec, task=dataset.task)
+    require_fitting_task(job.spec, task=dataset.task, classes=len(dataset.classes))
     count = count_training_rows(job, dataset)
     step_schedule_of(job.spec, samples=count)
     subset, fold = selection_of(job)
@@ -327,7 +327,11 @@ def worker_config_of(run: ResolvedRun, *, attempt: int, workers: WorkerRange) ->
         classes=run.dataset.classes,
         samples=run.samples,
         arithmetic=arithmetic_of(
-            spec.training, classes=run.dataset.classes, samples=run.samples, task=run.dataset.task
+            spec.training,
+            classes=run.dataset.classes,
+            samples=run.samples,
+            task=run.dataset.task,
+            top_k=spec.evaluation.top_k,
         ),
         stream=_stream(run, total_steps=schedule.total_steps),
         feed=feed_of(spec.cluster.feed, workers),

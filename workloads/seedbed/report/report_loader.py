@@ -123,7 +123,7 @@ def _headline(evaluations: Sequence[Evaluation], done: int, *, images_per_second
         f"{split} {name}": f"{values[split][name]:.4f}"
         for name in names
         for split in ("test", "validation")
-        if split in values
+        if name in values.get(split, {})
     }
     if images_per_second:
         figures["images per second"] = f"{images_per_second:,.0f}"

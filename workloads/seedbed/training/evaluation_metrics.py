@@ -27,7 +27,8 @@ def evaluation_document(counts: AnyCounts, *, weights_digest: str) -> dict[str, 
     """Return the record of an evaluation: integers and the digest of the weights that were evaluated."""
     if not isinstance(counts, Counts):
         return counts.document() | {"weightsDigest": weights_digest}
-    return {
+    top = {} if counts.top_k is None else {"topK": counts.top_k, "topKCorrect": counts.in_top}
+    return top | {
         "samples": counts.samples,
         "correct": counts.correct,
         "loss": json_integer(counts.loss),

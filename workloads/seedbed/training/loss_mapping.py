@@ -14,7 +14,7 @@ from seedbed.arithmetic.arithmetic_config import (
 )
 from seedbed_api import training_settings
 from seedbed_api.errors import UserError, refusal
-from seedbed_api.metric_values import LOSSES, METRICS
+from seedbed_api.metric_values import LOSSES, METRICS, SINGLE_LABEL
 from seedbed_api.recipe import Recipe
 
 _FIELD = "spec.training.loss"
@@ -62,12 +62,24 @@ def require_fitting_type(kind: str, *, task: str) -> None:
         )
 
 
-def require_fitting_task(recipe: Recipe, *, task: str) -> None:
-    """Refuse a loss, or a metric to stop by, that does not fit the task of the dataset."""
+def require_fitting_task(recipe: Recipe, *, task: str, classes: int) -> None:
+    """Refuse a loss, a metric to stop by or a top k that does not fit the task of the dataset."""
     require_fitting_loss(recipe, task=task)
+    _require_fitting_top(recipe.evaluation.top_k, task=task, classes=classes)
     rule = recipe.training.early_stopping
     if rule is not None:
         require_metric(rule.metric, task=task, field="spec.training.earlyStopping.metric")
+
+
+def _require_fitting_top(top_k: int | None, *, task: str, classes: int) -> None:
+    if top_k is None:
+        return
+    problem = f"does not fit the dataset, whose task is {task}" if task != SINGLE_LABEL else ""
+    if not problem and top_k >= classes:
+        problem = f"is not less than the {classes} classes of the dataset: every row would count"
+    if problem:
+        fix = "remove it" if task != SINGLE_LABEL or classes < 3 else f"use at most {classes - 1}"
+        raise UserError("InvalidSpec", refusal("spec.evaluation.topK", top_k, problem, fix))
 
 
 def require_metric(metric: str, *, task: str, field: str) -> None:

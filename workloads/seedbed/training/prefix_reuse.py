@@ -100,6 +100,8 @@ def _evaluations(config: WorkerConfig, source: RunFolder, step: int) -> list[Eva
     for milestone in config.schedule.evaluations_until(step):
         if milestone not in there:
             raise _UnusableError(f"it has no evaluation after step {milestone}")
+        if there[milestone].document.get("topK") != config.arithmetic.top_k:
+            raise _UnusableError("its evaluations count another top k")
         own.append(there[milestone])
         if milestone < step and _stops(config, own):
             raise _UnusableError(f"this run ends after step {milestone}")

@@ -78,7 +78,12 @@ def steps_of_epochs(batch: training_settings.Batch, epochs: int, *, samples: int
 
 
 def arithmetic_of(
-    block: training_settings.Training, *, classes: Sequence[str], samples: int, task: str = SINGLE_LABEL
+    block: training_settings.Training,
+    *,
+    classes: Sequence[str],
+    samples: int,
+    task: str = SINGLE_LABEL,
+    top_k: int | None = None,
 ) -> Arithmetic:
     """Return the configuration of the arithmetic."""
     clipping = block.gradient_clipping
@@ -98,6 +103,7 @@ def arithmetic_of(
         groups=tuple(map(_group, block.parameter_groups or ())),
         frozen=block.freeze or (),
         gradient_clip_norm=None if clipping is None else float(clipping.max_norm),
+        top_k=top_k,
     )
 
 
