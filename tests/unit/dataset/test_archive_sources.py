@@ -9,6 +9,7 @@ import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -170,15 +171,73 @@ def test_bad_samples_are_refused_by_place(images: Path, digest: str, tmp_path: P
         ("d.png", b""), ("d.cls", b"cat"),
         ("e.png", png(703)), ("e.cls", b"\xff\xfe"),
         ("f.png", png(704)), ("f.json", b"not json"),
+        ("g.png", png(705)), ("g.cls", b"cat"), ("g.json", b'{"split": "test"'),
+        ("h.png", png(706)), ("h.cls", b"cat"), ("h.json", b'{"caption": "' + b"x" * (1 << 20) + b'"}'),
+        ("i.png", png(707)), ("i.cls", b"cat"), ("i.json", b'["train"]'),
+        ("j.png", png(708)), ("j.json", b'{"label": "\\ud800"}'),
+        ("k.png", png(709)), ("k.cls", b"cat"), ("k.json", b'{"split": 1}'),
+        ("l.png", png(710)), ("l.cls", b"cat"), ("l.json", b'{"split": ["train"]}'),
+        ("m.png", png(711)), ("m.cls", b"cat"), ("m.json", b'{"split": "dev-set"}'),
+        ("n.png", png(712)), ("n.cls", b"cat"), ("n.json", b'{"group": ["one"]}'),
     ]  # fmt: skip
     write_tar(tmp_path / "source/a.tar", [*members(images, label=as_name), *bad])
     built = build(tmp_path / "source", tmp_path / "ds", on_error="skip")
     found = {file["path"]: file["kind"] for file in built.report.document()["refused"]["files"]}
     assert found == {
         "a.tar/a": "several-images", "a.tar/b": "missing-file", "a.tar/c.png": "no-label",
-        "a.tar/d.png": "empty-file", "a.tar/e.png": "no-label", "a.tar/f.png": "no-label",
+        "a.tar/d.png": "empty-file", "a.tar/e.png": "no-label", "a.tar/f.png": "bad-json",
+        "a.tar/g.png": "bad-json", "a.tar/h.png": "bad-json", "a.tar/i.png": "bad-json", "a.tar/j.png": "bad-json",
+        "a.tar/k.png": "unknown-split", "a.tar/l.png": "unknown-split", "a.tar/m.png": "unknown-split",
+        "a.tar/n.png": "no-group",
     }  # fmt: skip
     assert built.manifest.digest == digest
+
+
+def test_a_split_that_the_user_names_is_there_or_its_rows_are_refused(images: Path, tmp_path: Path) -> None:
+    members_of = [*members(images, label=as_json), *[(f"{number:05d}.part", b"train\n") for number in SEEDS]]
+    write_tar(tmp_path / "source/a.tar", sorted(members_of))
+    built = build(tmp_path / "source", tmp_path / "ds", split_column="part").manifest
+    assert built.rows("train") == len(SEEDS)
+    for option in ("split_column", "group_by"):
+        with pytest.raises(
+            UserError, match=r"24 of its files are refused: a.tar/00000.png \((unknown-split|no-group)\)"
+        ):
+            build(tmp_path / "source", tmp_path / "other", **{option: "caption-"})
+
+
+def test_text_that_no_number_is_written_as_is_a_name(tmp_path: Path) -> None:
+    texts = ["007", "7", "-0", "+7", "1_0", "\u0667"]
+    files = [
+        (f"{n}.{suffix}", data)
+        for n in range(24)
+        for suffix, data in (("png", png(n)), ("cls", texts[n % 6].encode()))
+    ]
+    write_tar(tmp_path / "source/a.tar", files)
+    assert build(tmp_path / "source", tmp_path / "ds").manifest.classes == tuple(sorted(texts))
+
+
+def test_labels_that_are_no_text_are_refused_by_row(images: Path, digest: str, tmp_path: Path) -> None:
+    stack, names = arrays(images)
+    more = np.concatenate([stack, [pixels(900)]])
+    surrogate = np.concatenate([names, ["\ud800"]])
+    for kind, labels in (("U", surrogate), ("S", np.concatenate([names.astype("S"), [b"\xff\xfe"]]))):
+        save_npy(tmp_path / kind, images=more, labels=labels)
+        built = build(tmp_path / kind, tmp_path / f"{kind}-ds", on_error="skip")
+        (refused,) = built.report.document()["refused"]["files"]
+        assert (refused["path"], refused["kind"]) == ("images.npy, row 24", "bad-label")
+        assert built.manifest.digest == digest
+
+
+def no_characters(names: np.ndarray) -> np.ndarray:
+    names.view(np.uint32)[3] = 0x7FFF_FFFF
+    return names
+
+
+def indexed(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    path = folder / "index.json"
+    index = json.loads(path.read_text())
+    change(index["shards"][0])
+    path.write_text(json.dumps(index))
 
 
 def with_link(path: Path, kind: bytes) -> None:
@@ -236,6 +295,29 @@ BAD: dict[str, tuple[Callable[[Path, Path], object], dict[str, object], str]] = 
     "an MDS shard that was cut": (lambda d, i: mosaicml(d, lambda f: cut(f / "shard.00001.mds", 500)), {}, r"SOURCE: it is truncated \(got 'shard.00001.mds'\)"),
     "MDS without an index": (lambda d, i: mosaicml(d, lambda f: (f / "index.json").unlink()), {}, r"there is no index.json beside it \(got 'shard.00000.mds'\)"),
     "an index of other samples": (lambda d, i: mosaicml(d, lambda f: edited(f, '"samples": 9', '"samples": 8')), {}, r"it has 9 samples, and index.json says 8"),
+    "an MDS shard that is not there": (lambda d, i: mosaicml(d / "train", lambda f: (f / "shard.00001.mds").unlink()), {},
+        r"SOURCE: train/index.json names it, and it is not there \(got 'train/shard.00001.mds'\); copy it"),
+    "an MDS shard that is compressed": (lambda d, i: mosaicml(d, lambda f: (f / "shard.00001.mds").rename(f / "shard.00001.mds.zstd")), {},
+        r"it is not there, only shard.00001.mds.zstd \(got 'shard.00001.mds'\); decompress it"),
+    "an index with fewer sizes": (lambda d, i: mosaicml(d, lambda f: indexed(f, lambda s: s["column_sizes"].pop())), {},
+        r"index.json beside it is damaged \(2 column_names, 2 column_encodings, 1 column_sizes\) \(got 'shard.00000.mds'\)"),
+    "an index without names": (lambda d, i: mosaicml(d, lambda f: indexed(f, lambda s: s.pop("column_names"))), {}, r"column_names, .* is no list"),
+    "an index with a name twice": (lambda d, i: mosaicml(d, lambda f: indexed(f, lambda s: s.update(column_names=["image", "image"]))), {}, r"column 'image' is named twice"),
+    "an index with numbers as names": (lambda d, i: mosaicml(d, lambda f: indexed(f, lambda s: s.update(column_names=[1, 2]))), {}, r"a name or an encoding is no text"),
+    "an index of another format": (lambda d, i: mosaicml(d, lambda f: indexed(f, lambda s: s.update(format="csv"))), {}, r"format 'csv' instead of 'mds'"),
+    "an index with a size that is no number's": (lambda d, i: mosaicml(d, lambda f: indexed(f, lambda s: s.update(column_sizes=[None, 3]))), {}, r"a value of int has 3 bytes"),
+    "labels without images": (lambda d, i: save_npy(d, train_images=arrays(i)[0], train_labels=arrays(i)[1], test_labels=arrays(i)[1]), {},
+        r"SOURCE: holds labels, and no images are beside it \(got 'test_labels.npy'\)"),
+    "arrays with and without a split": (lambda d, i: save_npy(d, images=arrays(i)[0], labels=arrays(i)[1], test_images=arrays(i)[0], test_labels=arrays(i)[1]), {},
+        r"SOURCE: its name says no split, and that of test_images.npy does \(got 'images.npy'\)"),
+    "two arrays of labels": (lambda d, i: save_npy(d, images=arrays(i)[0], labels=arrays(i)[1], y=arrays(i)[1]), {},
+        r"SOURCE: several arrays may be the labels: \['labels', 'y'\] .*; name one of them with --label-column"),
+    "two arrays of images": (lambda d, i: save_npy(d, images=arrays(i)[0], x=arrays(i)[0], y=arrays(i)[1]), {}, r"several arrays may be the images: \['images', 'x'\]"),
+    "two archives with the same arrays": (lambda d, i: [save_npz(d / f"{n}.npz", x=arrays(i)[0], y=arrays(i)[1]) for n in "ab"], {},
+        r"SOURCE: has the name of a.npz: x \(got 'b.npz: x'\)"),
+    "an array that is not there": (lambda d, i: save_npy(d, images=arrays(i)[0], labels=arrays(i)[1]), {"source_files": ("images.npy", "labels.npy", "c.npy")},
+        r"SOURCE: there is no such file \(got 'c.npy'\)"),
+    "numbers that are no characters": (lambda d, i: save_npy(d, images=arrays(i)[0], labels=no_characters(arrays(i)[1])), {}, r"SOURCE: a label has numbers that are no characters \(got 'labels.npy'\)"),
     "a pickled column": (lambda d, i: mosaicml(d, lambda f: edited(f, '"png", "int"', '"pkl", "int"')), {}, r"--image-column: 'shard.00000.mds' has no such column; there are \['label'\]"),
 }  # fmt: skip
 

@@ -39,6 +39,12 @@ class Pictures(Dataset[tuple[Any, int]]):
         return self.form(pixels(number)), number % 2
 
 
+class Named(list):  # type: ignore[type-arg]
+    """Rows whose classes have several names each."""
+
+    classes = (("cat", "kitten"), ("dog", "puppy"))
+
+
 class RowsOfRay:
     """What this reads of a Ray Dataset."""
 
@@ -85,6 +91,9 @@ BAD: dict[str, tuple[Any, str]] = {
     "no label": ([{"image": b"", "class": 1}], r"rows: has no 'label'; there are \['class', 'image'\] \(got 'row 0'\)"),
     "one value": ([b"x"], r"rows: is a bytes \(got 'row 0'\); pass \(image, label\)"),
     "several labels": ([(pixels(1), [1, 0])], r"rows: its label is a list; a label is a number or text"),
+    "a number as split": ([{"image": png_of(pixels(n)), "label": n % 2, "split": 1} for n in range(4)], r"4 of its files are refused: row 0 \(unknown-split\)"),
+    "labels that are no text": ([(png_of(pixels(n)), "ab\ud800"[n % 3]) for n in range(6)], r"2 of its files are refused: row 2 \(bad-label\)"),
+    "classes that are no text": (Named([(pixels(0), 0), (pixels(1), 1)]), r"classes: of the rows holds a tuple"),
     "a split that is none": ({"dev-set": Pictures()}, r"rows: is no split \(got 'dev-set'\)"),
     "no rows": (3, r"rows: is a int"),
 }  # fmt: skip

@@ -224,9 +224,100 @@ def test_bad_rows_are_refused_by_place_and_others_stay(images: Path, digest: str
         build(tmp_path / "source", tmp_path / "other")
 
 
+def bytes_as_text(values: list[bytes], kind: pa.DataType) -> pa.Array:
+    """Return a column of text that nobody checked, as a file of strangers has it."""
+    binary = {
+        pa.string(): pa.binary(),
+        pa.large_string(): pa.large_binary(),
+        pa.string_view(): pa.binary_view(),
+    }
+    return pa.array(values, binary[kind]).view(kind)
+
+
+@pytest.mark.parametrize("form", ["string", "large_string", "string_view", "dictionary", "parquet"])
+def test_text_that_is_no_utf8_is_refused_by_row(form: str, images: Path, digest: str, tmp_path: Path) -> None:
+    rows = [*rows_of(images), {"image": png(900)}, {"image": png(901)}, {"image": png(902)}]
+    odd, nothing = b"\xff\xfe", [None] * (len(rows) - 3)
+    kind = getattr(pa, form)() if form.endswith(("string", "view")) else pa.string()
+    label = bytes_as_text([*(str(row["label"]).encode() for row in rows[:-3]), odd, b"cat", b"cat"], kind)
+    if form == "dictionary":
+        label = pa.DictionaryArray.from_arrays(pa.array(range(len(rows)), pa.int32()), label)
+    split = bytes_as_text([*nothing, None, odd, None], pa.string())
+    group = bytes_as_text([*(b"%d" % number for number in range(len(rows) - 1)), odd], pa.string())
+    whole = table(rows, image="image", label=label, split=split, key=pa.array(range(len(rows))))
+    for name, column in (("plain", whole), ("grouped", whole.append_column("group", group))):
+        path = tmp_path / name / ("a.parquet" if form == "parquet" else "a.arrow")
+        write_parquet(path, column) if form == "parquet" else ipc(path, column)
+    built = build(tmp_path / "plain", tmp_path / "ds", on_error="skip", key_column="key")
+    found = {file["path"]: file["kind"] for file in built.report.document()["refused"]["files"]}
+    assert found == {f"{path.name}, key 40": "bad-label", f"{path.name}, key 41": "unknown-split"}
+    grouped = build(tmp_path / "grouped", tmp_path / "grouped-ds", on_error="skip").report.document()
+    kinds = {file["path"].rpartition(" ")[2]: file["kind"] for file in grouped["refused"]["files"]}
+    assert (kinds["40"], kinds["41"], kinds["42"]) == ("bad-label", "unknown-split", "no-group")
+
+
+def test_a_name_twice_that_nobody_reads_does_no_harm(images: Path, digest: str, tmp_path: Path) -> None:
+    rows = rows_of(images)
+    label = table(rows)["label"]
+    columns = [table(rows)["image"], label, label, label]
+    ipc(tmp_path / "source/a.arrow", pa.Table.from_arrays(columns, names=["picture", "label", "x", "x"]))
+    assert build(tmp_path / "source", tmp_path / "ds").manifest.digest == digest
+
+
+def test_parts_are_counted_from_0_or_1_and_a_user_may_name_some(
+    images: Path, digest: str, tmp_path: Path
+) -> None:
+    rows = rows_of(images)
+    for first in (0, 1):
+        for n in range(first, first + 3):
+            write_parquet(
+                tmp_path / f"{first}/train-{n:05d}-of-00003-{n:x}ab.parquet", table(rows[n - first :: 3])
+            )
+        assert build(tmp_path / str(first), tmp_path / f"{first}-ds").manifest.total == len(rows)
+    some = ("train-00000-of-00003-0ab.parquet", "train-00002-of-00003-2ab.parquet")
+    assert build(tmp_path / "0", tmp_path / "some", source_files=some).manifest.total == 27
+
+
+def test_names_of_a_format_are_read_without_blanks_around_them(
+    images: Path, digest: str, tmp_path: Path
+) -> None:
+    rows = rows_of(images)
+    whole = table(rows, image=structs(rows), label=numbers(rows, NAMES))
+    write_parquet(
+        tmp_path / "source/a.parquet", whole.replace_schema_metadata(hugging_face_metadata([" cat", "dog\n"]))
+    )
+    assert build(tmp_path / "source", tmp_path / "ds").manifest.digest == digest
+
+
 def cut(path: Path, share: float) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
+
+
+def cut_stream(path: Path, rows: pa.Table, *, batches: int, legacy: bool) -> None:
+    """Write a stream and keep its first batches, to the byte."""
+    sink = io.BytesIO()
+    options = pa.ipc.IpcWriteOptions(use_legacy_format=legacy)
+    with pa.ipc.new_stream(sink, rows.schema, options=options) as writer:
+        for batch in rows.to_batches(max_chunksize=7)[:batches]:
+            writer.write_batch(batch)
+        write_files(path.parent, {path.name: sink.getvalue()})
+
+
+def twice(names: list[str]) -> Callable[[Path, list[dict[str, object]]], object]:
+    """Write a table whose columns have these names, two of them the same."""
+
+    def write(folder: Path, rows: list[dict[str, object]]) -> None:
+        columns = {"image": table(rows)["image"], "label": table(rows)["label"]}
+        arrays = [columns.get(name, columns["image"]) for name in names]
+        write_parquet(folder / "a.parquet", pa.Table.from_arrays(arrays, names=names))
+
+    return write
+
+
+def parts(folder: Path, rows: list[dict[str, object]], numbers: tuple[int, ...], name: str) -> None:
+    for number in numbers:
+        write_parquet(folder / name.format(number), table(rows[number::3]))
 
 
 def two_schemas(folder: Path, rows: list[dict[str, object]]) -> None:
@@ -278,6 +369,24 @@ BAD: dict[str, tuple[Callable[[Path, list[dict[str, object]]], object], dict[str
         r"SOURCE: no image of this class is left \(got 'emu'\); add images of it, or name those to keep with --classes"),
     "no rows": (lambda d, r: write_parquet(d / "a.parquet", table(r).slice(0, 0)), {}, r"there are no images here"),
     "options of folders": (lambda d, r: write_parquet(d / "a.parquet", table(r)), {"top_folders": "classes"}, r"--top-folders: does not go with parquet"),
+    "a stream that was cut between batches": (lambda d, r: cut_stream(d / "a.arrow", table(r), batches=2, legacy=False), {},
+        r"SOURCE: it was cut: a stream ends with a mark, and there is none \(got 'a.arrow'\); copy or write it again"),
+    "a stream of old that was cut": (lambda d, r: cut_stream(d / "a.arrow", table(r), batches=2, legacy=True), {}, r"SOURCE: it was cut: a stream"),
+    "a part that is missing": (lambda d, r: parts(d, r, (0, 2), "data/train-{:05d}-of-00003-ab.parquet"), {},
+        r"SOURCE: it is missing: 2 of 3 files are here \(got 'data/train-00001-of-00003.parquet'\); copy it, or name the files to take"),
+    "a last part that is missing": (lambda d, r: parts(d, r, (0, 1), "train-{:05d}-of-00003.parquet"), {}, r"it is missing: 2 of 3 .*'train-00002-of-00003.parquet'"),
+    "two columns of the label": (twice(["image", "label", "label"]), {}, r"--label-column: 'a.parquet' has 2 columns of this name \(got 'label'\); rename them"),
+    "two columns of one image": (twice(["picture", "picture", "label"]), {}, r"several columns may be the image: \['picture', 'picture'\]"),
+    "a struct with bytes twice": (lambda d, r: ipc(d / "a.arrow", table(r, image=pa.StructArray.from_arrays([structs(r).field("bytes")] * 2, names=["bytes", "bytes"]), label="label")), {},
+        r"--image-column: 'a.arrow' has values of type struct<.*> in it"),
+    "two classes of one name": (lambda d, r: write_parquet(d / "a.parquet", table(r, image=structs(r), label=numbers(r, NAMES)).replace_schema_metadata(hugging_face_metadata(["cat", "cat "]))), {},
+        r"SOURCE: names two classes so \(got 'cat'\); give each class a name of its own"),
+    "a class without a name": (lambda d, r: write_parquet(d / "a.parquet", table(r, image=structs(r), label=numbers(r, NAMES)).replace_schema_metadata(hugging_face_metadata(["cat", " "]))), {},
+        r"SOURCE: names a class that has no name \(got ''\)"),
+    "groups that are lists": (lambda d, r: write_parquet(d / "a.parquet", table(r, image="image", label="label", group=pa.array([[1]] * len(r)))), {},
+        r"--group-by: 'a.parquet' has values of type list<.*> in it, not text or numbers \(got 'group'\)"),
+    "files that are no tables": (lambda d, r: write_files(d, {"1.png": png(1), "2.png": png(2)}), {"source_files": ("1.png", "2.png")},
+        r"SOURCE: it is named, and nothing would read it \(got '1.png'\); name a folder"),
     "a format that is not there": (lambda d, r: write_parquet(d / "a.parquet", table(r)), {"source_format": "arrow"}, r"there are no arrow files here"),
 }  # fmt: skip
 

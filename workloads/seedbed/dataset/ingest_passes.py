@@ -179,7 +179,7 @@ _LISTING_DETAILS = {
     "outside-source": "the path must be relative to SOURCE and lie below it",
     "no-label": "the label is empty",
     "unknown-split": "the split is not train, validation or test",
-    "no-group": "--group-by finds no group for it",
+    "no-group": "its group is empty, or --group-by finds none",
 }
 
 

@@ -46,7 +46,14 @@ def build_from_rows(
 def _listing(splits: Mapping[str, Rows], classes: tuple[str, ...] | None) -> SourceListing:
     first = next(iter(splits.values()), ())
     names = getattr(first, "classes", None)
-    collector = RowCollector(LabelNames(names if isinstance(names, list | tuple) else None, chosen=classes))
+    names = names if isinstance(names, list | tuple) else None
+    odd = next((name for name in names or () if not isinstance(name, str)), None)
+    if odd is not None and classes is not None:
+        names = None
+    elif odd is not None:
+        line = refusal("classes", odd, f"of the rows holds a {type(odd).__name__}", "pass classes=(name, …)")
+        raise UserError("InvalidSource", line)
+    collector = RowCollector(LabelNames(names, chosen=classes))
     for split, rows in splits.items():
         if split and split not in SPLIT_CODES:
             fix = "call the splits train, validation and test"
@@ -76,13 +83,18 @@ def _source_row(row: Any, place: str, split: int) -> SourceRow:
         if missing is not None:
             raise _bad(place, f"has no {missing!r}; there are {sorted(map(str, row))}", f"add {missing!r}")
         image, label = row["image"], row["label"]
-        split, group = row.get("split") or split, row.get("group")
+        named, group = row.get("split"), _plain(row.get("group"))
     elif isinstance(row, tuple | list) and len(row) == 2:
-        (image, label), group = row, None
+        (image, label), named, group = row, None, None
     else:
         raise _bad(place, f"is a {type(row).__name__}", "pass (image, label), or a mapping with both")
     return SourceRow(
-        place=place, image=_bytes_of(image, place), label=_plain(label), split=split, group=group
+        place=place,
+        image=_bytes_of(image, place),
+        label=_plain(label),
+        split=None if isinstance(named, str) and not named else named,
+        file_split=split,
+        group=group,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.ipc
@@ -21,8 +23,9 @@ _KIND = "Arrow"
 def open_arrow(storage: Storage, path: str) -> TableFile:
     """Open a file or stream; reads its schema. Raises DamagedTable."""
     try:
-        schema = _reader(storage, path).schema
-    except (pa.ArrowException, OSError) as error:
+        schema = _reader(open_file(storage, path)).schema
+        _ = schema.names
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise damage_of(error, _KIND) from None
     names, images = features_of_schema(schema)
     return TableFile(
@@ -35,10 +38,25 @@ def open_arrow(storage: Storage, path: str) -> TableFile:
     )
 
 
+class _ReadsToTheEnd:
+    """A file that tells whether its last read met its end: a whole stream ends with a mark instead."""
+
+    closed = False
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        self._file = file
+        self.seek, self.tell, self.peek = file.seek, file.tell, file.peek
+        self.met_end = False
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self.met_end = size > 0 and not data
+        return data
+
+
 def _reader(
-    storage: Storage, path: str, wanted: list[int] | None = None
+    file: Any, wanted: list[int] | None = None
 ) -> pa.ipc.RecordBatchFileReader | pa.ipc.RecordBatchStreamReader:
-    file = open_file(storage, path)
     head = file.peek(len(_FILE_MAGIC))
     if head.startswith(_FEATHER_1):
         raise DamagedTable("it is Feather of version 1; write version 2")
@@ -50,8 +68,9 @@ def _reader(
 def _tables(storage: Storage, path: str, columns: list[str]) -> Iterator[pa.Table]:
     """Yield one record batch after the other; each is as large as it was written."""
     try:
-        names = _reader(storage, path).schema.names
-        reader = _reader(storage, path, sorted(names.index(column) for column in columns))
+        names = _reader(open_file(storage, path)).schema.names
+        file = _ReadsToTheEnd(open_file(storage, path))
+        reader = _reader(file, sorted(names.index(column) for column in columns))
         if isinstance(reader, pa.ipc.RecordBatchFileReader):
             batches = (reader.get_batch(number) for number in range(reader.num_record_batches))
         else:
@@ -59,5 +78,7 @@ def _tables(storage: Storage, path: str, columns: list[str]) -> Iterator[pa.Tabl
         for batch in batches:
             batch.validate()  # an offset of a damaged file would lead out of its buffer
             yield pa.Table.from_batches([batch])
+        if isinstance(reader, pa.ipc.RecordBatchStreamReader) and file.met_end:
+            raise DamagedTable("it was cut: a stream ends with a mark, and there is none")
     except (pa.ArrowException, OSError) as error:
         raise damage_of(error, _KIND) from None

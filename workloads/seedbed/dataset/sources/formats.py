@@ -8,10 +8,10 @@ from seedbed.dataset.source_listing import SourceListing
 from seedbed.dataset.sources.arrow_tables import SUFFIXES as ARROW
 from seedbed.dataset.sources.arrow_tables import open_arrow
 from seedbed.dataset.sources.column_options import ColumnOptions
-from seedbed.dataset.sources.file_splits import splits_of_files
+from seedbed.dataset.sources.file_splits import require_all_parts, splits_of_files
 from seedbed.dataset.sources.hugging_face import described_features
 from seedbed.dataset.sources.mds_shards import SUFFIXES as MDS
-from seedbed.dataset.sources.mds_shards import open_mds
+from seedbed.dataset.sources.mds_shards import open_mds, require_all_shards
 from seedbed.dataset.sources.numpy_arrays import SUFFIXES as NUMPY
 from seedbed.dataset.sources.numpy_listing import list_numpy
 from seedbed.dataset.sources.parquet_tables import SUFFIXES as PARQUET
@@ -83,6 +83,8 @@ def list_rows(storage: Storage, name: str, options: SourceOptions) -> SourceList
     columns, classes = options.columns, options.classes
     if name == "numpy":
         return list_numpy(storage, paths, columns=columns, classes=classes, ignored=ignored)
+    if options.files is None:
+        require_all_parts(paths)
     splits = splits_of_files(paths)
     if name == "webdataset":
         return list_webdataset(
@@ -105,7 +107,9 @@ def _opener(storage: Storage, name: str, options: SourceOptions) -> OpenTable:
 
     def described(path: str) -> TableFile:
         file = opened(storage, path)
-        return file if file.class_names else replace(file, class_names=names, image_columns=images)
+        if file.class_names:
+            return file
+        return replace(file, class_names=names, image_columns=file.image_columns or images)
 
     return described
 
@@ -115,7 +119,10 @@ def _files(storage: Storage, name: str, options: SourceOptions) -> tuple[list[st
     if options.files is not None:
         return sorted(options.files), 0
     paths, others = [], 0
-    for path in paths_of(storage):
+    every = list(paths_of(storage))
+    if name == "mds":
+        require_all_shards(storage, every)
+    for path in every:
         cache = (
             path.rpartition("/")[2].startswith("cache-") and name == "arrow"
         )  # of `datasets`, beside its rows

@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Sequence
 
 from seedbed.dataset.source_listing import nfc
+from seedbed_api.errors import UserError, refusal
 
 NO_LABEL = "no-label"
+BAD_LABEL = "bad-label"
 UNKNOWN_CLASS = "unknown-class"
 
 
 class BadLabel(Exception):  # noqa: N818 - a finding about a value, told with its place by the caller
     """A value that cannot be the class of an image."""
+
+
+def number_or_text(text: str) -> int | str:
+    """Return the number that a text writes as numbers are written, or else the text: `007` is a name."""
+    return int(text) if re.fullmatch(r"0|-?[1-9][0-9]{0,17}", text) else text
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether a text can be written: lone surrogates stand for bytes that are no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class LabelNames:
@@ -23,9 +41,13 @@ class LabelNames:
     """
 
     def __init__(self, names: Sequence[str] | None = None, *, chosen: Sequence[str] | None = None) -> None:
-        """`names`: of the format, by number; `chosen`: of `--classes`, in the order of the labels."""
-        self.names = None if names is None else tuple(nfc(name) for name in names)
-        self.chosen = None if chosen is None else tuple(nfc(name) for name in chosen)
+        """`names`: of the format, by number; `chosen`: of `--classes`, in the order of the labels.
+
+        `UserError` where the classes would have one name twice, or none.
+        """
+        self.names = None if names is None else tuple(nfc(name.strip()) for name in names)
+        self.chosen = None if chosen is None else tuple(nfc(name.strip()) for name in chosen)
+        _require_distinct(self.chosen if self.chosen is not None else self.names or ())
         self._numbers: set[int] = set()
         self._texts = False
 
@@ -40,6 +62,8 @@ class LabelNames:
         if isinstance(label, int):
             return self._named(label)
         if isinstance(label, str):
+            if not is_unicode(label):
+                return None, f"{BAD_LABEL}: the label is no text in Unicode"
             return self._known(nfc(label.strip()))
         raise BadLabel(f"is a {type(label).__name__}; a label is a number or text")
 
@@ -71,6 +95,16 @@ class LabelNames:
                 return None, f"{UNKNOWN_CLASS}: {name!r} is not one of the {len(known)} class names"
         self._texts = True
         return name, None
+
+
+def _require_distinct(names: Sequence[str]) -> None:
+    bad = next((name for name, count in Counter(names).items() if count > 1 or not is_unicode(name)), None)
+    if bad is None and "" in names:
+        bad = ""
+    if bad is not None:
+        problem = "names two classes so" if bad and is_unicode(bad) else "names a class that has no name"
+        fix = "give each class a name of its own, or name all by --classes"
+        raise UserError("InvalidSource", refusal("SOURCE", bad, problem, fix))
 
 
 def _whole(label: float) -> int:

@@ -13,10 +13,12 @@ import pyarrow as pa
 from seedbed.dataset.sources.pixel_arrays import png_of, shape_problem
 from seedbed.dataset.sources.storage_file import open_file
 from seedbed.dataset.sources.table_file import DamagedTable, TableFile
-from seedbed.storage import ObjectLimit, OversizedObject, ShortRead, Storage
+from seedbed.storage import ObjectLimit, ShortRead, Storage
+from seedbed_api.errors import UserError, refusal
 from seedbed_api.strict_json import parse_json
 
 SUFFIXES = (".mds",)
+_INDEX_NAME = "index.json"
 _INDEX = ObjectLimit(kind="the index of MDS shards", most_bytes=256 << 20)
 _MOST_SAMPLE_BYTES = 1 << 30
 _ROWS = 64
@@ -48,22 +50,74 @@ def _entry(storage: Storage, path: str) -> dict[str, Any]:
     """Return what the index says of a shard."""
     folder, _, name = path.rpartition("/")
     try:
-        index = parse_json(
-            storage.read(f"{folder}/index.json".lstrip("/"), _INDEX), most_bytes=_INDEX.most_bytes
-        )
-        shard = next(one for one in index["shards"] if one["raw_data"]["basename"] == name)
-        names, encodings, sizes = (shard[f"column_{what}"] for what in ("names", "encodings", "sizes"))
-        zip(names, encodings, sizes, strict=True)
-        assert shard["format"] == "mds"
-        assert all(isinstance(text, str) for text in (*names, *encodings))
-        assert all(size is None or (isinstance(size, int) and size >= 0) for size in sizes)
+        shards = _shards(storage, f"{folder}/{_INDEX_NAME}".lstrip("/"))
     except FileNotFoundError:
         raise DamagedTable("there is no index.json beside it") from None
-    except StopIteration:
-        raise DamagedTable("index.json beside it does not name it") from None
-    except (ValueError, KeyError, TypeError, AssertionError, RecursionError, OversizedObject) as error:
-        raise DamagedTable(f"index.json beside it is damaged ({type(error).__name__})") from None
-    return dict(shard)
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged_index(type(error).__name__) from None
+    shard = next((one for one in shards if one["raw_data"]["basename"] == name), None)
+    if shard is None:
+        raise DamagedTable("index.json beside it does not name it")
+    problem = _entry_problem(shard)
+    if problem is not None:
+        raise _damaged_index(problem)
+    return shard
+
+
+def _shards(storage: Storage, path: str) -> list[dict[str, Any]]:
+    """Return the entries of an index. ValueError, KeyError or TypeError where it is none."""
+    shards = parse_json(storage.read(path, _INDEX), most_bytes=_INDEX.most_bytes)["shards"]
+    if not all(isinstance(one["raw_data"]["basename"], str) for one in shards):
+        raise TypeError
+    return list(shards)
+
+
+def _damaged_index(problem: str) -> DamagedTable:
+    return DamagedTable(f"index.json beside it is damaged ({problem})")
+
+
+def _entry_problem(shard: dict[str, Any]) -> str | None:
+    """Return what is wrong with the columns of an entry."""
+    lists = [shard.get(f"column_{what}") for what in ("names", "encodings", "sizes")]
+    names, encodings, sizes = lists
+    if shard.get("format") != "mds":
+        return f"format {str(shard.get('format'))[:40]!r} instead of 'mds'"
+    if not isinstance(names, list) or not isinstance(encodings, list) or not isinstance(sizes, list):
+        return "column_names, column_encodings or column_sizes is no list"
+    if not len(names) == len(encodings) == len(sizes):
+        return f"{len(names)} column_names, {len(encodings)} column_encodings, {len(sizes)} column_sizes"
+    if not all(isinstance(text, str) for text in (*names, *encodings)):
+        return "a name or an encoding is no text"
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        return f"column {twice[:40]!r} is named twice"
+    if not all(size is None or (type(size) is int and size >= 0) for size in sizes):
+        return "a size is no whole number"
+    return None
+
+
+def require_all_shards(storage: Storage, paths: Sequence[str]) -> None:
+    """Refuse a folder that lacks a shard which its index names; `UserError` names the shard.
+
+    `paths`: all files of the source. An index that is no MDS index, or is damaged, is told where it is read.
+    """
+    there = frozenset(paths)
+    for path in sorted(there):
+        folder, _, name = path.rpartition("/")
+        if name != _INDEX_NAME:
+            continue
+        try:
+            shards = [one for one in _shards(storage, path) if one.get("format") == "mds"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        for shard in shards:
+            wanted = f"{folder}/{shard['raw_data']['basename']}".lstrip("/")
+            if wanted in there:
+                continue
+            packed = next((other for other in there if other.startswith(f"{wanted}.")), None)
+            problem = f"{path} names it, and it is not there" + (f", only {packed}" if packed else "")
+            fix = "decompress it" if packed else "copy it, or name the files to take by SOURCE/PATTERN"
+            raise UserError("InvalidSource", refusal("SOURCE", wanted, problem, fix))
 
 
 def _type(encoding: str) -> pa.DataType | None:
@@ -139,10 +193,10 @@ def _decoded(data: bytes, shard: dict[str, Any]) -> dict[str, Any]:
 
 def _value(encoding: str, data: bytes) -> Any:
     if encoding in _NUMBERS:
-        found = np.frombuffer(data, _NUMBERS[encoding])
-        if len(found) != 1:
+        dtype = np.dtype(_NUMBERS[encoding])
+        if len(data) != dtype.itemsize:
             raise DamagedTable(f"a value of {encoding} has {len(data)} bytes")
-        return found[0].item()
+        return np.frombuffer(data, dtype)[0].item()
     read: Callable[[bytes], Any] | None = {"str": _text, "pil": _picture}.get(encoding)
     return read(data) if read is not None else data
 

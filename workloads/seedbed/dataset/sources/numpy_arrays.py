@@ -36,6 +36,8 @@ class StoredArray:
 
     def rows(self) -> Iterator[npt.NDArray[Any]]:
         """Yield pieces of several rows. Raises DamagedTable where the file ends before."""
+        if self.dtype.itemsize == 0:
+            raise DamagedTable("its values have no bytes")
         row_bytes = max(1, int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize)
         if row_bytes > _MOST_ROW_BYTES:
             raise DamagedTable(f"a row has {row_bytes:,} bytes, more than {_MOST_ROW_BYTES:,}")

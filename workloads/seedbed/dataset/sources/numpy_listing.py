@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from seedbed.dataset.source_listing import DRAWN_SPLIT, SPLIT_CODES, SourceListing
 from seedbed.dataset.sources.column_options import FLAGS, ColumnOptions, missing_column
@@ -68,9 +70,14 @@ def _arrays(storage: Storage, paths: Sequence[str]) -> dict[str, StoredArray]:
             arrays = arrays_of(storage, path)
         except DamagedTable as error:
             raise _bad(path, str(error), "write or copy it again, or move it away") from None
+        except FileNotFoundError:
+            raise _bad(path, "there is no such file", "correct the name or the pattern") from None
         for name, array in arrays.items():
-            folder = path.rpartition("/")[0]
-            found[f"{folder}/{name}".lstrip("/")] = array
+            whole = f"{path.rpartition('/')[0]}/{name}".lstrip("/")
+            if whole in found:
+                fix = "put the files into folders of their own, or name one of them as SOURCE"
+                raise _bad(array.place, f"has the name of {found[whole].place}", fix)
+            found[whole] = array
     return found
 
 
@@ -79,22 +86,47 @@ def _pairs(arrays: dict[str, StoredArray], columns: ColumnOptions) -> list[_Pair
     named = {name: _parts(name) for name in arrays}
     wanted = {"image": _wanted(columns.image, _IMAGES), "label": _wanted(columns.label, _LABELS)}
     images = [name for name, (_, _, base) in named.items() if base in wanted["image"]]
+    labels = [name for name, (_, _, base) in named.items() if base in wanted["label"]]
     pairs = []
     for name in images:
-        where, split, _ = named[name]
-        labels = [
-            n for n, (w, s, base) in named.items() if (w, s) == (where, split) and base in wanted["label"]
-        ]
-        if len(labels) != 1:
+        beside = [other for other in labels if named[other][:2] == named[name][:2]]
+        if not beside:
             raise missing_column(
                 "label", columns.label or "labels", there=list(arrays), where=f"beside {name!r} SOURCE"
             )
-        pairs.append(_Pair(images=arrays[name], labels=arrays[labels[0]], split=split))
+        _require_one(beside, "label")
+        _require_one([other for other in images if named[other][:2] == named[name][:2]], "image")
+        pairs.append(_Pair(images=arrays[name], labels=arrays[beside[0]], split=named[name][1]))
     if not pairs:
         raise missing_column("image", columns.image or "images", there=list(arrays), where="SOURCE")
     for pair in pairs:
         _require_fit(pair)
+    _require_paired(labels, pairs, arrays)
+    _require_all_splits(pairs)
     return pairs
+
+
+def _require_one(names: list[str], role: str) -> None:
+    if len(names) > 1:
+        fix = f"name one of them with {FLAGS[role]}, or move the others away"
+        raise _bad(names[0], f"several arrays may be the {role}s: {sorted(names)}", fix)
+
+
+def _require_paired(labels: list[str], pairs: list[_Pair], arrays: dict[str, StoredArray]) -> None:
+    paired = {pair.labels.place for pair in pairs}
+    alone = next((arrays[name].place for name in labels if arrays[name].place not in paired), None)
+    if alone is not None:
+        raise _bad(alone, "holds labels, and no images are beside it", "copy its images, or move it away")
+
+
+def _require_all_splits(pairs: list[_Pair]) -> None:
+    """Refuse arrays whose names say no split beside those that do, as with the names of files."""
+    drawn = next((pair for pair in pairs if pair.split == DRAWN_SPLIT), None)
+    named = next((pair for pair in pairs if pair.split != DRAWN_SPLIT), None)
+    if drawn is not None and named is not None:
+        problem = f"its name says no split, and that of {named.images.place} does"
+        fix = "rename it, as train_images, or move it away"
+        raise UserError("UnclearSplits", refusal("SOURCE", drawn.images.place, problem, fix))
 
 
 def _wanted(option: str | None, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -136,11 +168,18 @@ def _rows(pair: _Pair) -> Iterator[SourceRow]:
     for piece in pair.images.rows():
         for pixels in piece:
             place = f"{pair.images.place}, row {number}"
-            yield SourceRow(place=place, label=next(labels), split=pair.split, image=png_of(pixels))
+            yield SourceRow(place=place, label=next(labels), file_split=pair.split, image=png_of(pixels))
             number += 1
 
 
 def _labels(array: StoredArray) -> Iterator[Any]:
     for piece in array.rows():
-        values = np.char.decode(piece, "utf-8") if array.dtype.kind == "S" else piece
-        yield from values.reshape(len(piece)).tolist()
+        if array.dtype.kind == "U" and (_code_points(piece) > sys.maxunicode).any():
+            raise BadLabel("has numbers that are no characters")
+        values = piece.reshape(len(piece)).tolist()
+        text = array.dtype.kind == "S"
+        yield from (value.decode("utf-8", "surrogateescape") for value in values) if text else values
+
+
+def _code_points(texts: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:
+    return texts.view(np.dtype(np.uint32).newbyteorder(texts.dtype.byteorder))

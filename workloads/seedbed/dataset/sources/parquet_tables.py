@@ -24,7 +24,8 @@ def open_parquet(storage: Storage, path: str) -> TableFile:
     try:
         parquet = pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
         schema = parquet.schema_arrow
-    except (pa.ArrowException, OSError) as error:
+        _ = schema.names
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise damage_of(error, "Parquet") from None
     names, images = features_of_schema(schema)
     return TableFile(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from seedbed.dataset.source_listing import (
     nfc,
 )
 from seedbed.dataset.sources.image_spill import ImageSpill
-from seedbed.dataset.sources.label_names import LabelNames
+from seedbed.dataset.sources.label_names import LabelNames, is_unicode
 from seedbed.dataset.sources.url_fetch import is_url
 from seedbed.storage.object_limits import SOURCE_IMAGE
 
@@ -36,7 +37,9 @@ class SourceRow:
     """What messages and the report call it: file and row, or the name that the format gives it."""
     label: object
     split: object = None
-    """A name, the code of a split that the file says, or None: drawn."""
+    """The name of its split; None: that of `file_split`."""
+    file_split: int = DRAWN_SPLIT
+    """The code of the split that the file's name says."""
     group: object = None
     image: bytes | None = None
     """Its bytes, to be copied."""
@@ -67,9 +70,10 @@ class RowCollector:
     def add(self, row: SourceRow) -> None:
         """Add a row. Raises BadLabel."""
         name, bad_label = self.labels.class_of(row.label)
-        code, bad_split = _split_code(row.split)
-        group = _text(row.group)
-        bad_group = "no-group" if self._grouped and group is None else None
+        code, bad_split = _split_code(row.split, row.file_split)
+        group, bad_group = _group(row.group)
+        if self._grouped and group is None and bad_group is None:
+            bad_group = "no-group"
         where, bad_image = self._where(row)
         reason = row.reason or bad_image or bad_label or bad_split or bad_group
         path = row.place if not row.path or reason else row.path
@@ -122,10 +126,12 @@ def _oversized(length: int) -> str | None:
     return f"unreadable: it has {length:,} bytes, an image has at most {most:,}" if length > most else None
 
 
-def _split_code(split: object) -> tuple[int, str | None]:
+def _split_code(split: object, of_file: int) -> tuple[int, str | None]:
     """Return the code of a split, and why it is none."""
-    if isinstance(split, int):
-        return split, None
+    if split is None:
+        return of_file, None
+    if not isinstance(split, str):
+        return DRAWN_SPLIT, f"unknown-split: the split is {str(split)[:80]}, not train, validation or test"
     name = _text(split)
     if name is None:
         return DRAWN_SPLIT, None
@@ -133,6 +139,16 @@ def _split_code(split: object) -> tuple[int, str | None]:
     return (DRAWN_SPLIT, "unknown-split") if code is None else (code, None)
 
 
+def _group(group: object) -> tuple[str | None, str | None]:
+    """Return the name of a group, and why a value is none."""
+    if group is None or (isinstance(group, float) and math.isnan(group)):
+        return None, None
+    if not isinstance(group, str | int | float):
+        return None, f"no-group: the group is a {type(group).__name__}, not text or a number"
+    name = _text(group)
+    return (name, None) if is_unicode(name or "") else (None, "no-group: the group is no text in Unicode")
+
+
 def _text(value: object) -> str | None:
     """Return a name in NFC without blanks around it; None for an empty one."""
-    return None if value is None else nfc(str(value).strip()) or None
+    return nfc(str(value).strip()) or None

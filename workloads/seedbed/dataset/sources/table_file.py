@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 import pyarrow as pa
 
+from seedbed.dataset.sources.label_names import number_or_text
 from seedbed.storage import ShortRead
 
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
@@ -57,4 +57,4 @@ def _folder_value(value: str) -> object:
     """Return the value of a folder; those who write numbers read numbers again."""
     if value == _NO_VALUE:
         return None
-    return int(value) if re.fullmatch(r"0|-?[1-9][0-9]{0,17}", value) else value
+    return number_or_text(value)

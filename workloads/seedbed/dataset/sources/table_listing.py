@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from seedbed.dataset.source_listing import SourceListing
+from seedbed.dataset.source_listing import DRAWN_SPLIT, SourceListing
 from seedbed.dataset.sources.column_options import FLAGS, ColumnOptions
 from seedbed.dataset.sources.key_check import KeyCheck
 from seedbed.dataset.sources.label_names import BadLabel, LabelNames
 from seedbed.dataset.sources.row_collector import RowCollector, SourceRow
 from seedbed.dataset.sources.table_file import DamagedTable, TableFile
 from seedbed.dataset.sources.table_roles import Roles, check_roles, find_roles
+from seedbed.dataset.sources.table_values import python_rows
 from seedbed_api.errors import UserError, refusal
 
 OpenTable = Callable[[str], TableFile]
@@ -91,7 +92,8 @@ class _Tables:
         wanted = [column for _, column in self._roles.items() if column in file.schema.names]
         fixed = {name: value for name, value in file.folder_columns.items() if name not in file.schema.names}
         for table in file.read(list(dict.fromkeys(wanted))):
-            yield [row | fixed for row in table.to_pylist()] if fixed else table.to_pylist()
+            rows = python_rows(table)
+            yield [row | fixed for row in rows] if fixed else rows
 
     def _add_row(self, file: TableFile, number: int, row: dict[str, Any], split: int) -> None:
         roles = self._roles
@@ -104,7 +106,8 @@ class _Tables:
         found = SourceRow(
             place=place,
             label=row[roles.label],
-            split=row[roles.split] if roles.split is not None else split,
+            split=row[roles.split] if roles.split is not None else None,
+            file_split=split if roles.split is None else DRAWN_SPLIT,
             group=row[roles.group] if roles.group is not None else None,
             image=image,
             path=path,

@@ -60,6 +60,10 @@ def check_roles(file: TableFile, roles: Roles) -> dict[str, str]:
     for role, column in roles.items():
         if column not in file.columns:
             raise missing_column(role, column, there=file.columns, where=repr(file.path))
+        if file.schema.names.count(column) > 1:
+            problem = f"{file.path!r} has {file.schema.names.count(column)} columns of this name"
+            fix = f"rename them, or name another column with {FLAGS[role]}"
+            raise UserError("InvalidSource", refusal(FLAGS[role], column, problem, fix))
         kinds[role] = _kind_of(file, column)
         if kinds[role] not in _ACCEPTED[role]:
             problem = f"{file.path!r} has values of type {_type_of(file, column)} in it, not {_WANTED[role]}"
@@ -72,7 +76,7 @@ def _image_column(file: TableFile) -> str:
     if "image" in file.columns:
         return "image"
     images = [name for name in file.image_columns if name in file.columns]
-    images = images or [name for name in file.schema.names if _kind_of(file, name) in ("bytes", "struct")]
+    images = images or [field.name for field in file.schema if _kind(field.type) in ("bytes", "struct")]
     return _only(images, "image", file)
 
 
@@ -99,14 +103,18 @@ def _type_of(file: TableFile, column: str) -> pa.DataType:
 
 
 def _kind_of(file: TableFile, column: str) -> str:
-    kind = _type_of(file, column)
+    return _kind(_type_of(file, column))
+
+
+def _kind(kind: pa.DataType) -> str:
     if isinstance(kind, pa.ExtensionType):
         kind = kind.storage_type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     if pa.types.is_struct(kind):
         fields = {field.name: field.type for field in kind}
-        return "struct" if "bytes" in fields and _is_bytes(fields["bytes"]) else "other"
+        whole = len(fields) == kind.num_fields and "bytes" in fields  # each name once
+        return "struct" if whole and _is_bytes(fields["bytes"]) else "other"
     checks = {
         "bytes": _is_bytes,
         "text": lambda of: pa.types.is_string(of) or pa.types.is_large_string(of) or of == pa.string_view(),

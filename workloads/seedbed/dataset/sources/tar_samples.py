@@ -15,7 +15,7 @@ from seedbed.storage import Storage
 SUFFIXES = (".tar",)
 _NAME = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)")
 """Key and suffix: the suffix begins at the first dot of the last part, as `1.input.jpg` of the key 1."""
-_SMALL_BYTES = 1 << 20
+SMALL_BYTES = 1 << 20
 _MOST_HEADER_BYTES = 16 << 20
 _BLOCK = 512
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
@@ -89,7 +89,7 @@ def _require_plain(member: tarfile.TarInfo) -> None:
 
 
 def _small_value(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | None:
-    if member.size > _SMALL_BYTES:
+    if member.size > SMALL_BYTES:
         return None
     found = tar.extractfile(member)
     data = found.read() if found is not None else b""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,17 +9,17 @@ from seedbed.dataset.source_listing import SourceListing
 from seedbed.dataset.sources.column_options import FLAGS, ColumnOptions
 from seedbed.dataset.sources.hugging_face import described_features
 from seedbed.dataset.sources.key_check import KeyCheck
-from seedbed.dataset.sources.label_names import BadLabel, LabelNames
+from seedbed.dataset.sources.label_names import BadLabel, LabelNames, number_or_text
 from seedbed.dataset.sources.row_collector import RowCollector, SourceRow
 from seedbed.dataset.sources.stored_file import StoredFile
 from seedbed.dataset.sources.table_file import DamagedTable
-from seedbed.dataset.sources.tar_samples import TarSample, read_samples
+from seedbed.dataset.sources.tar_samples import SMALL_BYTES, TarSample, read_samples
 from seedbed.images.image_conversion import has_image_suffix
 from seedbed.storage import Storage
 from seedbed_api.errors import UserError, refusal
+from seedbed_api.strict_json import parse_json
 
 _LABELS = ("cls", "class", "label")
-_NUMBER_DIGITS = 18
 
 
 def list_webdataset(
@@ -78,17 +77,19 @@ def _is_image(suffix: str) -> bool:
 
 
 def _row(sample: TarSample, path: str, container: int, split: int, columns: ColumnOptions) -> SourceRow:
-    fields = _fields(sample)
+    fields, bad_json = _fields(sample)
     suffix, reason = _image_suffix(sample, columns.image)
     label, bad_label = _label(sample, fields, columns.label)
-    named = fields.get(columns.split or "split")
+    named, bad_split = _named(sample, fields, columns.split, role="split")
+    group, bad_group = _named(sample, fields, columns.group, role="group")
     return SourceRow(
         place=f"{path}/{sample.key}" + (f".{suffix}" if suffix else ""),
         label=label,
-        split=named if isinstance(named, str) else split,
-        group=fields.get(columns.group or "group"),
+        split=named,
+        file_split=split,
+        group=group,
         range=(container, *sample.members[suffix]) if suffix is not None else None,
-        reason=reason or bad_label,
+        reason=reason or bad_json or bad_label or bad_split or bad_group,
     )
 
 
@@ -105,34 +106,60 @@ def _image_suffix(sample: TarSample, wanted: str | None) -> tuple[str | None, st
     return None, f"several-images: {', '.join(sorted(images))}; name one with {FLAGS['image']}"
 
 
-def _fields(sample: TarSample) -> dict[str, Any]:
-    """Return the fields of the JSON member of a sample."""
+def _fields(sample: TarSample) -> tuple[dict[str, Any], str | None]:
+    """Return the fields of the JSON member of a sample, and why it has none where it should."""
+    if "json" not in sample.members:
+        return {}, None
+    data = sample.values.get("json")
+    if data is None:
+        return {}, f"bad-json: it has {sample.members['json'][1]:,} bytes, more than {SMALL_BYTES:,}"
     try:
-        fields = json.loads(sample.values["json"])
-    except (KeyError, ValueError, RecursionError):
-        return {}
-    return fields if isinstance(fields, dict) else {}
+        fields = parse_json(data)
+    except ValueError as error:
+        return {}, f"bad-json: {' '.join(str(error).split())[:200]}"
+    if not isinstance(fields, dict):
+        return {}, f"bad-json: it holds a {type(fields).__name__}, not fields with names"
+    return fields, None
+
+
+def _named(
+    sample: TarSample, fields: dict[str, Any], wanted: str | None, *, role: str
+) -> tuple[object, str | None]:
+    """Return the split or group of a sample, and why it lacks the one that the user names."""
+    if wanted is None:
+        return fields.get(role), None
+    suffix = wanted.lower().lstrip(".")
+    kind = {"split": "unknown-split", "group": "no-group"}[role]
+    if suffix in sample.members:
+        return _member_text(sample, suffix, kind)
+    if wanted in fields:
+        return fields[wanted], None
+    return None, f"{kind}: the sample has no {wanted}; it has {_there(sample, fields)}"
+
+
+def _there(sample: TarSample, fields: dict[str, Any]) -> str:
+    return ", ".join(sorted({*sample.members, *(f"json: {name}" for name in fields)}))[:200]
 
 
 def _label(sample: TarSample, fields: dict[str, Any], wanted: str | None) -> tuple[object, str | None]:
     """Return the label of a sample, and why it has none."""
-    suffix = next((name for name in ([wanted] if wanted else _LABELS) if name in sample.members), None)
+    suffixes = [wanted.lower().lstrip(".")] if wanted else _LABELS
+    suffix = next((name for name in suffixes if name in sample.members), None)
     if suffix is not None:
-        return _text_value(sample.values.get(suffix))
+        text, problem = _member_text(sample, suffix, "no-label")
+        return (None if text is None else number_or_text(text)), problem
     field = wanted or next((name for name in ("label", "cls", "class") if name in fields), "label")
     if field in fields:
         return fields[field], None
-    there = sorted({*sample.members, *(f"json: {name}" for name in fields)})
-    return None, f"no-label: the sample has no {wanted or 'cls'}; it has {', '.join(there)[:200]}"
+    return None, f"no-label: the sample has no {wanted or 'cls'}; it has {_there(sample, fields)}"
 
 
-def _text_value(data: bytes | None) -> tuple[object, str | None]:
+def _member_text(sample: TarSample, suffix: str, kind: str) -> tuple[str | None, str | None]:
+    """Return the text of a member, None for an empty one, and why it has none."""
+    data = sample.values.get(suffix)
     if data is None:
-        return None, "no-label: the label is larger than any name"
+        return None, f"{kind}: member .{suffix} is an image, or larger than any name"
     try:
-        text = data.decode().strip()
+        return data.decode().strip() or None, None
     except UnicodeDecodeError:
-        return None, "no-label: the label is no text in UTF-8"
-    digits = text.removeprefix("-")
-    number = digits.isascii() and digits.isdigit() and len(digits) <= _NUMBER_DIGITS
-    return (int(text) if number else text or None), None
+        return None, f"{kind}: member .{suffix} is no text in UTF-8"
