@@ -215,3 +215,56 @@ def test_names_are_the_same_in_any_unicode_form(disk: str, listed: str, tmp_path
     assert (
         one.manifest.digest == build(other, tmp_path / "ds2", csv="l.csv", group_by="gröup").manifest.digest
     )
+
+
+def test_urls_that_no_server_could_answer_are_rows_of_the_user(digest: str, tmp_path: Path) -> None:
+    """The build goes on without them, and asks nobody."""
+    bad = {
+        "http://": "it names no host",
+        "http:///a.png": "it names no host",
+        "http://host:99999/a.png": "Port out of range",
+        "http://host:0/a.png": "its host or port cannot be one",
+        "http://user:secret@host:x/a.png?key=1": "Port could not be cast",
+        "https://[::1/a.png": "Invalid IPv6 URL",
+        "http://a..b/c.png": "label empty or too long",
+        "http://a b/c.png": "its host or port cannot be one",
+        "s3://": "it names no bucket",
+        "s3://bucket/": "it names no object",
+    }
+    lines = "".join(f"{url},cat\n" for url in bad)
+    built = build(
+        source(tmp_path / "source", PLAIN + lines), tmp_path / "ds", csv="labels.csv", on_error="skip"
+    )
+    assert built.manifest.digest == digest
+    refused = built.report.document()["refused"]["files"]
+    assert [file["kind"] for file in refused] == ["bad-url"] * len(bad)
+    assert all(any(detail in file["detail"] for detail in bad.values()) for file in refused)
+    assert not any("secret" in file["path"] or "key" in file["path"] for file in refused)
+    with pytest.raises(UserError, match=r"1 of its files are refused: http:// \(bad-url\)"):
+        build(source(tmp_path / "one", PLAIN + "http://,cat\n"), tmp_path / "other", csv="labels.csv")
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    {
+        "another format": ({"source_format": "parquet"}, "--source-format: does not go with the CSV file labels.csv (got 'parquet')"),
+        "no file of the format": ({"csv": None, "source_format": "csv"}, "--source-format: needs the name of the CSV file"),
+        "more files than one": ({"source_files": ("labels.csv", "more.csv")}, "it is named, and nothing would read it (got 'more.csv')"),
+        "an image column twice": ({"image_column": "x"}, "--image-column: labels.csv has 2 columns of this name (got 'x')"),
+    }.values(),
+)  # fmt: skip
+def test_nothing_that_the_user_names_is_left_out_in_silence(
+    options: dict[str, object], line: str, tmp_path: Path
+) -> None:
+    text = "x,x,image,label\n" + "".join(f"1,2,{row}\n" for row in ROWS.split())
+    with pytest.raises(UserError) as caught:
+        build(source(tmp_path / "source", text), tmp_path / "ds", **{"csv": "labels.csv"} | options)
+    assert line in caught.value.message
+
+
+def test_columns_are_named_beside_a_name_that_occurs_twice(digest: str, tmp_path: Path) -> None:
+    text = "x,x,picture,label\n" + "".join(f"1,2,{row}\n" for row in ROWS.split())
+    built = build(
+        source(tmp_path / "source", text), tmp_path / "ds", csv="labels.csv", image_column="picture"
+    )
+    assert built.manifest.digest == digest

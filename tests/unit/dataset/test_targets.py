@@ -79,6 +79,7 @@ def test_decoded_targets_are_an_array_of_their_own(task: str) -> None:
         "too large for float64": (NUMBERS, ["1e999", "1"], "column 'height' holds '1e999'"),
         "nothing": (NUMBERS, ["1", " "], "column 'width' holds nothing"),
         "a comma for the point": (NUMBERS, ["1,5", "1"], "column 'height' holds '1,5'"),
+        "digits of another script": (NUMBERS, ["\u0661\u0662", "1"], "column 'height' holds"),
         "underscores": (NUMBERS, ["1_000", "1"], "column 'height' holds '1_000'"),
         "a truth value": (NUMBERS, [True, "1"], "column 'height' holds 'True'"),
         "an empty label": (LABELS, ["a||b"], "bad-label: column 'labels' holds 'a||b', with an empty label"),
@@ -197,6 +198,16 @@ def test_an_extension_cannot_name_the_outputs_anew(tmp_path: Path, task: str) ->
         extend_dataset(open_storage(str(more)), open_storage(str(tmp_path / "ds")), options=options)
     assert opened(tmp_path / "ds").digest == first.manifest.digest
     assert check_dataset(opened(tmp_path / "ds")) == []
+
+
+@pytest.mark.parametrize("cells", [["0", "1"], ["1", ""], ["true", "false"]])
+def test_one_column_of_0_and_1_is_no_list_of_labels(tmp_path: Path, cells: list[str]) -> None:
+    source = table(tmp_path / "src", "cat", cells * 6)
+    with pytest.raises(UserError, match=r"--target: holds 0 or 1 in each row.*--label-column cat"):
+        build(source, tmp_path / "ds", csv="t.csv", task=MULTI_LABEL, target=("cat",))
+    several = table(tmp_path / "several", "cat", ["0|1", "0", "1"] * 6)
+    built = build(several, tmp_path / "ds", csv="t.csv", task=MULTI_LABEL, target=("cat",))
+    assert built.manifest.classes == ("0", "1")
 
 
 def test_the_report_names_row_and_column(tmp_path: Path) -> None:

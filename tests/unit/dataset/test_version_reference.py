@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from seedbed.cli.dataset import command
 from seedbed.dataset import version_reference
 from seedbed.dataset.lineage import list_versions
 from seedbed.dataset.version_reference import open_version, parse_reference, resolve_version
@@ -92,3 +94,22 @@ def test_a_damaged_tag_is_refused_by_name(storage: Storage, data: bytes) -> None
     with pytest.raises(UserError, match=r"tags/v1\.json") as refused:
         resolve_version(storage, "v1")
     assert refused.value.reason == "InvalidDataset"
+
+
+@pytest.mark.parametrize("verb", ["build", "add"])
+def test_a_version_is_no_place_to_build(tmp_path: Path, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = two_classes(tmp_path / "source", per_class=2)
+    monkeypatch.chdir(tmp_path)
+    for dest in ("data@v1", str(tmp_path / "data@v1"), "s3://bucket/data@sha256:123456"):
+        found = CliRunner().invoke(command, [verb, str(source), dest])
+        assert isinstance(found.exception, UserError)
+        assert "DEST: names a version of a dataset, and a build makes a new one" in found.exception.message
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_a_folder_that_is_there_under_the_whole_name_is_a_place_to_build(tmp_path: Path) -> None:
+    source = two_classes(tmp_path / "source", per_class=20)
+    (tmp_path / "me@home").mkdir()
+    found = CliRunner().invoke(command, ["build", str(source), str(tmp_path / "me@home")])
+    assert found.exception is None
+    assert (tmp_path / "me@home/manifest.json").exists()

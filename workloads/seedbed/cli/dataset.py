@@ -16,6 +16,7 @@ from seedbed.cli.dataset_group import group
 from seedbed.cli.dataset_options import (
     folder,
     open_dataset_version,
+    open_destination,
     output_option,
     progress_bar,
     secret_option,
@@ -98,7 +99,7 @@ def build(
     pattern: 'part-*.parquet'.
     """
     storage, wanted = open_source(source, source_secret, options)
-    opened = storage, open_storage(dest, secret=dest_secret)
+    opened = storage, open_destination(dest, dest_secret)
     try:
         with progress_bar() as progress:
             result = build_dataset(*opened, options=BuildOptions(**wanted), progress=progress)

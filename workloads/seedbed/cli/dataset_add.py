@@ -9,14 +9,13 @@ from typing import Any
 
 import click
 
-from seedbed.cli.dataset_options import output_option, progress_bar
+from seedbed.cli.dataset_options import open_destination, output_option, progress_bar
 from seedbed.cli.dataset_printing import print_refused, print_result
 from seedbed.cli.dataset_source import open_source, source_options
 from seedbed.cli.standard_streams import echo
 from seedbed.dataset.build_report import BadSourcesError
 from seedbed.dataset.builder import BuildOptions
 from seedbed.dataset.extension import Extension, extend_dataset
-from seedbed.storage import open_storage
 from seedbed_api.printable_text import on_one_line
 
 
@@ -41,7 +40,7 @@ def add(
     number, label, split and shard. Files whose bytes DEST has are left out.
     """
     storage, wanted = open_source(source, source_secret, options)
-    opened = storage, open_storage(dest, secret=dest_secret)
+    opened = storage, open_destination(dest, dest_secret)
     try:
         with progress_bar() as progress:
             extension = extend_dataset(*opened, options=BuildOptions(**wanted), progress=progress)

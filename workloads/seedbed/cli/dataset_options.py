@@ -19,7 +19,7 @@ from seedbed.dataset import Dataset
 from seedbed.dataset.renewal import RENEWAL
 from seedbed.dataset.targets import SINGLE_LABEL
 from seedbed.dataset.version_reference import open_version, parse_reference
-from seedbed.storage import printable_url
+from seedbed.storage import Storage, open_storage, printable_url
 from seedbed_api.errors import UserError, refusal
 from seedbed_api.printable_text import on_one_line
 
@@ -56,6 +56,16 @@ def open_single_label(text: str, secret: Path | None, *, verb: str) -> Dataset:
         fix = "use seedbed dataset show, check and export"
         raise UserError("InvalidDataset", refusal("URL", printable_url(text), problem, fix))
     return dataset
+
+
+def open_destination(text: str, secret: Path | None) -> Storage:
+    """Open DEST of a build; `data@v1` is a version of a dataset that is there, and no place for another."""
+    reference = parse_reference(text)
+    if reference.version is not None:
+        fix = f"write {printable_url(reference.url)}, and name its version with seedbed dataset tag"
+        problem = "names a version of a dataset, and a build makes a new one"
+        raise UserError("InvalidOption", refusal("DEST", printable_url(text), problem, fix))
+    return open_storage(text, secret=secret)
 
 
 @contextmanager

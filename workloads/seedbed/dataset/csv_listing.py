@@ -17,7 +17,7 @@ from seedbed.dataset.source_listing import (
     files_table,
     nfc,
 )
-from seedbed.dataset.sources.column_options import ColumnOptions, missing_column
+from seedbed.dataset.sources.column_options import FLAGS, ColumnOptions, missing_column
 from seedbed.dataset.sources.url_fetch import URL
 from seedbed.dataset.targets import BadTargetError, TargetColumns
 from seedbed.storage import Storage, UnreadableObject, open_storage
@@ -64,7 +64,17 @@ def list_csv(
         files.add(files_table(listed))
     if files.num_rows == 0:
         raise _invalid(csv, "it has a header and no rows", "write a line for each image")
-    return SourceListing(files=files, ignored=0, urls=urls, targets=targets)
+    listing = SourceListing(files=files, ignored=0, urls=urls, targets=targets)
+    if targets is not None and targets.marks_one_label(listing.values()):
+        raise _one_flag(targets.columns[0])
+    return listing
+
+
+def _one_flag(column: str) -> UserError:
+    """Return the error of one column of 0 and 1: its labels would be called 0 and 1."""
+    problem = "holds 0 or 1 in each row, which marks one label"
+    fix = f"name two columns and more, or leave --task away and write --label-column {column}"
+    return UserError("InvalidOption", refusal("--target", column, problem, fix))
 
 
 def _invalid(csv: str, problem: str, fix: str) -> UserError:
@@ -131,8 +141,12 @@ def _with_roles(table: pa.Table, columns: ColumnOptions, csv: str) -> pa.Table:
             continue
         if column not in table.column_names:
             raise missing_column(role, column, there=table.column_names, where=csv)
-        others = [name for name in table.column_names if name != role]
-        table = table.select(others).rename_columns([role if name == column else name for name in others])
+        if table.column_names.count(column) > 1:
+            problem = f"{csv} has {table.column_names.count(column)} columns of this name"
+            raise UserError("InvalidSource", refusal(FLAGS[role], column, problem, "rename all but one"))
+        kept = [number for number, name in enumerate(table.column_names) if name != role]
+        names = [table.column_names[number] for number in kept]
+        table = table.select(kept).rename_columns([role if name == column else name for name in names])
     return table
 
 

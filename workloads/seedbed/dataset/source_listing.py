@@ -64,10 +64,10 @@ class SourceListing:
         if self.class_order is not None:
             return self.class_order
         if self.targets is not None:
-            return self.targets.names(self._unique())
-        return tuple(sorted(set(self._unique())))
+            return self.targets.names(self.values())
+        return tuple(sorted(set(self.values())))
 
-    def _unique(self) -> Iterator[str]:
+    def values(self) -> Iterator[str]:
         """Yield the values of the column `class`, those of each block once."""
         for table in self.files.tables():
             yield from pc.unique(table["class"].drop_null()).to_pylist()

@@ -35,7 +35,7 @@ SEPARATOR: Final = "|"
 
 _LARGEST: Final = 1 << 40
 """What the scores of an evaluation can hold: `NUMBER_LIMIT` of arithmetic."""
-_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_NUMBER: Final = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _FLAGS: Final = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
 
@@ -68,6 +68,18 @@ class TargetColumns:
         if self.flags:
             return _dumped([column for column, value in cells if _flag(column, value)])
         return _dumped(sorted({label for column, value in cells for label in _labels(column, value)}))
+
+    def marks_one_label(self, texts: Iterable[str]) -> bool:
+        """Return whether one column of labels holds 0 or 1 (or nothing) in each row: it marks one label."""
+        if self.task != MULTI_LABEL or self.flags:
+            return False
+        found = False
+        for text in texts:
+            labels = parse_json(text)
+            if len(labels) > 1 or not all(label.lower() in _FLAGS for label in labels):
+                return False
+            found = found or bool(labels)
+        return found
 
     def names(self, texts: Iterable[str]) -> tuple[str, ...]:
         """Return the names of what a network outputs: the labels by code point, or the columns in order."""

@@ -48,6 +48,7 @@ _NOT_OURS = frozenset(
     }
 )
 _FULL = frozenset({"InsufficientStorage", "QuotaExceeded", "StorageFull", "XMinioStorageFull"})
+_NO_URL = frozenset({"InvalidURL", "InvalidUrlClientError", "NonHttpUrlClientError"})
 _TRANSIENT = frozenset({408, 409, 425, 429})
 _OUT_OF_DATE = frozenset({9, 10})
 """OpenSSL's codes of certificates that are not valid yet or have expired: a retry may find a new one."""
@@ -146,6 +147,8 @@ def _transport_error(origin: Exception, shown: str) -> Exception:
         return _certificate_error(shown, untrusted)
     if type(origin).__name__ == "ParamValidationError":
         return _url_error(shown, str(origin).partition("failed:")[2].partition(": Bucket")[0])
+    if type(origin).__name__ in _NO_URL:
+        return _url_error(shown, "it is no URL")
     if _raised_by_client(origin) or isinstance(origin, (OSError, asyncio.TimeoutError, TimeoutError)):
         return unavailable(shown, f"{type(origin).__name__}: {origin}")
     return _url_error(shown, str(origin)) if isinstance(origin, ValueError) else origin

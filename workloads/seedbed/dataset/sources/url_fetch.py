@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +21,7 @@ from seedbed.dataset.source_listing import LISTING_SCHEMA, SourceListing, decode
 from seedbed.dataset.sources.image_spill import ImageSpill
 from seedbed.storage import DamagedObject, ObjectLimit, Storage, UnreadableObject, open_storage, printable_url
 from seedbed_api.errors import InfrastructureError, SeedbedError, UserError
+from seedbed_api.printable_text import without_credentials
 
 URL = r"^(?i:https?|s3)://"
 """What is fetched; other schemes lead to files of this machine, or nowhere."""
@@ -29,6 +30,7 @@ _BATCH = 64
 _IMAGE = ObjectLimit(kind="an image behind a URL", most_bytes=128 << 20)
 _KEPT = "%/:?&=+,;@#!$'()*[]~"
 """What stays as it is in a URL; blanks and letters beyond ASCII are escaped, as browsers do."""
+_HOST = re.compile(r"[^\s%/?#@\\<>\"^`{|}]+")
 _PAGE = (b"<!doctype html", b"<html")
 
 Fetched = Callable[[int, int], None]
@@ -47,6 +49,23 @@ def is_url(path: str) -> bool:
     return re.match(URL, path.strip()) is not None
 
 
+def url_problem(url: str) -> str | None:
+    """Return what is wrong with a URL as it is written: no server and no retry can mend it."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        if parts.scheme.lower() != "s3" and ":" not in host:  # an IPv6 address is checked already
+            host.encode("idna")
+    except ValueError as error:
+        return f"it is no URL: {' '.join(str(error).split())[:200]}"
+    bucket = parts.scheme.lower() == "s3"
+    if not host:
+        return "it names no bucket" if bucket else "it names no host"
+    if not _HOST.fullmatch(host) or port == 0:
+        return "it is no URL: its host or port cannot be one"
+    return "it names no object of the bucket" if bucket and parts.path in ("", "/") else None
+
+
 def fetch_images(listing: SourceListing, *, skip: bool, fetched: Fetched = lambda *_: None) -> SourceListing:
     """Return the listing with the images of its URLs fetched.
 
@@ -60,7 +79,7 @@ def fetch_images(listing: SourceListing, *, skip: bool, fetched: Fetched = lambd
     for table in listing.files.tables():
         files.add(_with_images(table, fetch))
         fetched(files.num_rows, listing.files.num_rows)
-    if fetch.failure is not None and not fetch.images.bytes:
+    if fetch.failure is not None and not fetch.images.bytes:  # no network is no empty dataset
         raise fetch.failure
     return replace(listing, files=files, containers=(*listing.containers, fetch.images.finish()))
 
@@ -94,7 +113,8 @@ class _Fetch:
 
 def _shown(path: object) -> bytes:
     assert isinstance(path, bytes)
-    return encode_path(printable_url(decode_path(path)))
+    url = decode_path(path)
+    return encode_path(without_credentials(url) if url_problem(url) else printable_url(url))
 
 
 def _with_images(table: pa.Table, fetch: _Fetch) -> pa.Table:
@@ -110,6 +130,9 @@ def _with_images(table: pa.Table, fetch: _Fetch) -> pa.Table:
 
 def _get(url: str) -> _Answer:
     """Fetch one image; says why there is none."""
+    problem = url_problem(url)
+    if problem is not None:
+        return _Answer(reason=f"bad-url: {problem}")
     try:
         image = _object(url).read(".", _IMAGE)
     except FileNotFoundError:
