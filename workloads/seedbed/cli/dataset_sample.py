@@ -53,7 +53,7 @@ def sample(
 ) -> None:
     """Write some images of a dataset to DEST: a new folder, or a contact sheet (.html or .png).
 
-    The same seed draws the same rows of the same dataset.
+    The same seed draws the same rows of the same dataset. For datasets of one class per image.
     """
     options = SampleOptions(
         rows=rows, seed=seed, splits=splits or SPLITS, classes=classes, per_class=per_class

@@ -33,22 +33,26 @@ _SOURCE_OPTIONS = (
     click.option(
         "--target",
         multiple=True,
-        help="CSV column of the target, repeatable: labels (a|b), a column of 0 and 1 per label, or numbers.",
+        help="CSV column of the target, repeatable: labels (a|b), columns of 0 and 1 (two and more), or "
+        "numbers.",
     ),
     click.option(
         "--source-format",
         type=click.Choice(FORMATS),
         default="auto",
         show_default=True,
-        help="Format of SOURCE, if the names of its files do not show it.",
+        help="Format of SOURCE, if the names of its files do not show it; not with --csv.",
     ),
     click.option("--image-column", help="Column of the images: bytes, or paths below SOURCE."),
-    click.option("--label-column", help="Column of the classes: names, or numbers."),
+    click.option(
+        "--label-column", help="Column of the classes: names, or numbers; other tasks have --target."
+    ),
     click.option("--split-column", help="Column of the splits: train, validation (or val) and test."),
     click.option("--key-column", help="Column that names each row in messages and in the report."),
     click.option(
         "--classes",
-        help="Class names by label: NAME,NAME,… or @FILE with one per line.  [default: of SOURCE]",
+        help="Class names by label: NAME,NAME,… or @FILE with one per line; not with other tasks than "
+        "single-label.  [default: of SOURCE]",
     ),
     click.option(
         "--top-folders",

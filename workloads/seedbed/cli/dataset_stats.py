@@ -57,7 +57,7 @@ def stats(
     """Read a dataset completely and print statistics of its rows.
 
     Class balance, sizes and formats of images, mean and deviation of their channels, copies by bytes,
-    near-duplicates by a perceptual hash, and how many of them are in several splits.
+    near-duplicates by a perceptual hash, and how many of them are in several splits. For one class per image.
     """
     dataset = open_single_label(url, secret, verb="stats")
     with progress_bar() as progress:
