@@ -96,6 +96,8 @@ class BinaryCrossEntropy(Block):
         tuple[ClassWeight, ...], BoundedList(most=1000, key="name", ordered=False)
     ] = ()
     """Weights of the rows that have a label; 1 for labels that are not listed."""
+    label_smoothing: Annotated[Decay, SWEEPABLE] | None = None
+    """Fraction of each 0 and 1 that is replaced by one half. Default: none."""
 
 
 class Huber(Block):

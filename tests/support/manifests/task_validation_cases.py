@@ -17,6 +17,16 @@ TASK_CASES: dict[str, Case] = {
     "a loss of several labels": Case(
         change={f"{T}.loss": {"type": "BinaryCrossEntropy", "binaryCrossEntropy": WEIGHTS}}
     ),
+    "smoothed labels": Case(
+        change={
+            f"{T}.loss": {"type": "BinaryCrossEntropy", "binaryCrossEntropy": {"labelSmoothing": "0.1"}},
+        }
+    ),
+    "labels smoothed to nothing": Case(
+        change={f"{T}.loss": {"type": "BinaryCrossEntropy", "binaryCrossEntropy": {"labelSmoothing": "1"}}},
+        line=f"{T}.loss.binaryCrossEntropy.labelSmoothing: must be at least 0 and less than 1 (got '1')",
+        server="must be at least 0 and less than 1",
+    ),
     "a loss of numbers": Case(
         change={
             f"{T}.loss": {"type": "MeanSquaredError"},

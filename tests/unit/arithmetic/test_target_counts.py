@@ -244,6 +244,12 @@ class TestLosses:
         )
         assert found == pytest.approx(float(expected))
 
+    def test_smoothed_labels_are_between_0_and_1(self) -> None:
+        found = self.loss(BinaryCrossEntropy(label_smoothing=0.2), self.MARKS, "multi-label")
+        smooth = torch.tensor([[0.9, 0.1, 0.9], [0.1, 0.9, 0.1]])
+        expected = torch.nn.functional.binary_cross_entropy(torch.sigmoid(self.LOGITS), smooth)
+        assert found == pytest.approx(float(expected))
+
     def test_focal_without_focus_is_cross_entropy(self) -> None:
         plain = torch.nn.functional.cross_entropy(self.LOGITS, self.CLASSES)
         assert self.loss(Focal(gamma=0.0), self.CLASSES, "single-label") == pytest.approx(float(plain))

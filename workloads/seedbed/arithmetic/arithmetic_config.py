@@ -31,6 +31,8 @@ class BinaryCrossEntropy:
 
     positive_weights: tuple[float, ...] | None = None
     """One factor per label, of the rows that have it; None for ones."""
+    label_smoothing: float = 0.0
+    """Share of each target that is replaced by one half, 0 <= x < 1."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -57,9 +57,12 @@ def _cross_entropy(loss: CrossEntropy, logits_mk: torch.Tensor, labels_m: torch.
 def _binary_cross_entropy(
     loss: BinaryCrossEntropy, logits_mk: torch.Tensor, marks_mk: torch.Tensor
 ) -> torch.Tensor:
+    targets_mk = marks_mk.to(torch.float32)
+    if loss.label_smoothing > 0.0:
+        targets_mk = targets_mk * (1.0 - loss.label_smoothing) + 0.5 * loss.label_smoothing
     return F.binary_cross_entropy_with_logits(
         logits_mk,
-        marks_mk.to(torch.float32),
+        targets_mk,
         pos_weight=_weights(loss.positive_weights, logits_mk.device),
         reduction="sum",
     )

@@ -28,7 +28,8 @@ def loss_of(loss: training_settings.Loss, classes: Sequence[str]) -> LossConfig:
     if loss.binary_cross_entropy is not None:
         positive = loss.binary_cross_entropy.positive_weights
         weights = _weights(positive, classes, "binaryCrossEntropy.positiveWeights")
-        return BinaryCrossEntropy(positive_weights=weights)
+        smoothing = float(loss.binary_cross_entropy.label_smoothing or 0)
+        return BinaryCrossEntropy(positive_weights=weights, label_smoothing=smoothing)
     if loss.focal is not None:
         return Focal(gamma=float(loss.focal.gamma))
     return MeanSquaredError() if loss.huber is None else Huber(delta=float(loss.huber.delta))
