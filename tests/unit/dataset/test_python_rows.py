@@ -107,7 +107,17 @@ def test_rows_that_do_not_fit(name: str, tmp_path: Path) -> None:
 
 
 def test_rows_have_one_class_each(tmp_path: Path) -> None:
-    options = replace(OPTIONS, task="regression", csv="t.csv", target=("height",))
+    options = replace(OPTIONS, task="regression", target=())
     with pytest.raises(UserError, match=r"task: does not go with rows of Python \(got 'regression'\)"):
         build_from_rows(Pictures(), str(tmp_path / "ds"), options=options)
+    assert not (tmp_path / "ds").exists()
+
+
+@pytest.mark.parametrize(
+    "asked", [{"csv": "t.csv"}, {"source_format": "parquet"}, {"label_column": "kind"}, {"key_column": "id"}]
+)
+def test_options_of_a_source_are_refused_for_rows(asked: dict[str, Any], tmp_path: Path) -> None:
+    (name,) = asked
+    with pytest.raises(UserError, match=rf"{name}: does not go with rows of Python .*; leave it away"):
+        build_from_rows(Pictures(), str(tmp_path / "ds"), options=replace(OPTIONS, **asked))
     assert not (tmp_path / "ds").exists()

@@ -20,6 +20,19 @@ from seedbed_api.errors import UserError, refusal
 Rows = Any
 """`__len__` and `__getitem__` as a torch Dataset has, `iter_rows` as one of Ray has, or an iterable."""
 
+_OF_SOURCES = (
+    "csv",
+    "target",
+    "top_folders",
+    "source_format",
+    "image_column",
+    "label_column",
+    "split_column",
+    "key_column",
+    "source_files",
+)
+"""`group_by` is not one of them: it must be that of a dataset which the rows extend."""
+
 
 def build_from_rows(
     rows: Rows | Mapping[str, Rows],
@@ -37,10 +50,21 @@ def build_from_rows(
     labels that are numbers; default: the attribute `classes` of the rows. `UserError` for bad rows.
     """
     options = options or BuildOptions()
+    _require_no_source(options)
     listing = _listing(rows if isinstance(rows, Mapping) else {"": rows}, classes or options.classes)
     opened = open_storage(dest) if isinstance(dest, str) else dest
     place = open_storage("memory://rows")
     return build_dataset(place, opened, options=options, progress=progress, rows=listing)
+
+
+def _require_no_source(options: BuildOptions) -> None:
+    """Refuse options that say where in a SOURCE rows are: nothing would read them."""
+    plain = BuildOptions()
+    for name in _OF_SOURCES:
+        value = getattr(options, name)
+        if value != getattr(plain, name):
+            fix = "leave it away: rows say image, label, split and group themselves"
+            raise UserError("InvalidOption", refusal(name, value, "does not go with rows of Python", fix))
 
 
 def _listing(splits: Mapping[str, Rows], classes: tuple[str, ...] | None) -> SourceListing:
