@@ -13,6 +13,7 @@ from seedbed.feed.sample_stream import SampleStream
 from seedbed_api.errors import UserError
 from support.datasets.small_datasets import a_dataset, a_stream
 from support.datasets.tampering import CHANGES
+from support.datasets.task_datasets import LOSSES, a_task_dataset
 from support.eventually import eventually
 
 pytestmark = pytest.mark.ray
@@ -65,6 +66,14 @@ def test_both_feeds_have_the_same_bits(cluster, folder, leaves, steps):
     want = served("Local", spec, leaves=leaves, steps=steps)
     assert len(want) == len(leaves) * len(steps)
     assert served("RayData", spec, leaves=leaves, steps=steps) == want
+
+
+@pytest.mark.parametrize("task", LOSSES)
+def test_both_feeds_have_the_same_targets(cluster, tmp_path, task):
+    spec = a_stream(a_task_dataset(tmp_path, task))
+    want = served("Local", spec)
+    assert len({labels for *_, labels, _ in want}) > 1
+    assert served("RayData", spec) == want
 
 
 def test_many_read_tasks_stay_in_order(cluster, folder, monkeypatch):
