@@ -319,6 +319,10 @@ CODE = {
         ("'My Metric'", "lower case"),
     ),
     "metrics by our name": (METRICS.replace("return {}", "return {'loss': 1}"), ("loss", "rename it")),
+    "a metric by our other name": (
+        METRICS.replace("return {}", "return {'top-k-accuracy': 1}"),
+        ("top-k-accuracy", "rename it"),
+    ),
     "metrics that are no number": (
         METRICS.replace("return {}", "return {'a': 'b'}"),
         ("metrics raised", "'b'"),

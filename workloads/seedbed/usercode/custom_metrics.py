@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from seedbed.usercode.user_error_messages import network_error
+from seedbed_api.metric_values import REPORTED, SINGLE_LABEL
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 MOST_METRICS = 12
 """Per split, so that the metrics of validation and test fit into a status."""
-_OURS = frozenset({"accuracy", "loss"})
+_OURS = frozenset(REPORTED[SINGLE_LABEL])
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9_.]{0,98}[a-z0-9])?")
 
 
