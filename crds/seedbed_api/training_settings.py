@@ -243,6 +243,16 @@ class LearningRateSchedule(Choice):
     """Parameters of Step."""
 
 
+class MovingAverage(Block):
+    """Exponential moving average of the parameters: average += (1 - decay) * (parameter - average)."""
+
+    decay: Annotated[Decay, SWEEPABLE]
+    """Share of the average that stays at each step; 0 gives the parameters themselves."""
+    start_step: Annotated[Count, SWEEPABLE] = 0
+    """Steps in which the average is the parameters themselves; averaging begins after them. With 0 the
+    average begins with the first weights."""
+
+
 class Normalization(Block):
     """What is subtracted from and divided out of each colour channel, on a scale from 0 to 1."""
 
@@ -341,6 +351,9 @@ class Training(Block):
     """Learning rates and weight decay of parts of the model. Default: those of the optimizer for all."""
     gradient_clipping: GradientClipping | None = None
     """Clipping of the gradient. Default: none."""
+    ema: MovingAverage | None = None
+    """Moving average of the parameters, which is evaluated and becomes the model in their place; BatchNorm
+    statistics are not averaged. Default: none."""
     augmentation: Augmentation = (Transform(type="Resize", resize=Resize(size=224)),)
     """Transforms of a training image, in order; evaluation only resizes to the same size."""
     normalization: Normalization = Normalization()

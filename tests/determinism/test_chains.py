@@ -29,7 +29,13 @@ from support.runs.job_builder import AUGMENTED, Recipe, Way, a_job
 
 pytestmark = pytest.mark.slow
 
-RECIPE = Recipe(leaves=8, leaf_rows=3, steps=12, augmentation=AUGMENTED)
+RECIPE = Recipe(
+    leaves=8,
+    leaf_rows=3,
+    steps=12,
+    augmentation=AUGMENTED,
+    training={"ema": {"decay": "0.9", "startStep": 2}},
+)
 WORLDS = (1, 2, 3, 4)
 Link = tuple[int, int, int]
 """Workers, steps survived, steps between checkpoints."""

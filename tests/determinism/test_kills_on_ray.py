@@ -36,7 +36,10 @@ RECIPE = Recipe(
     leaf_rows=8,
     steps=240,
     augmentation=[{**AUGMENTED[0], "randomResizedCrop": {"size": 32, "scaleMin": "0.5"}}, AUGMENTED[1]],
-    training={"learningRateSchedule": {"type": "Cosine", "warmupSteps": 10}},
+    training={
+        "learningRateSchedule": {"type": "Cosine", "warmupSteps": 10},
+        "ema": {"decay": "0.99", "startStep": 20},
+    },
 )
 PATIENCE_SECONDS = 400.0
 

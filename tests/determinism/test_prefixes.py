@@ -83,6 +83,7 @@ class Story:
 
 
 BEST = {"modelSelection": "Best"}
+AVERAGED = {"ema": {"decay": "0.9", "startStep": 2}}
 DIVERGING = {
     "optimizer": {"type": "SGD", "learningRate": "20"},
     "earlyStopping": {
@@ -149,6 +150,17 @@ STORIES = {
     ),
     "the best model, whose weights are kept": Story(
         first=Run(steps=9, training=BEST), then=Run(steps=12, training=BEST), prefix=9
+    ),
+    "averages are taken over": Story(
+        first=Run(steps=6, training=AVERAGED), then=Run(steps=12, training=AVERAGED | BEST), prefix=6
+    ),
+    "no averages of plain weights": Story(
+        first=Run(steps=6), then=Run(steps=12, training=AVERAGED), prefix=0
+    ),
+    "another average": Story(
+        first=Run(steps=6, training=AVERAGED),
+        then=Run(steps=12, training={"ema": {"decay": "0.99", "startStep": 2}}),
+        prefix=0,
     ),
 }
 

@@ -156,6 +156,13 @@ CASES: dict[str, Case] = {
         line=f"{T}.parameterGroups: has match a more than once",
         server="Duplicate value",
     ),
+    "an average of weights": Case(change={f"{T}.ema": {"decay": "0.999", "startStep": 100}}),
+    "an average that never moves": Case(
+        change={f"{T}.ema": {"decay": "1"}},
+        line=f"{T}.ema.decay: must be at least 0 and less than 1",
+        server="must be at least 0 and less than 1",
+    ),
+    "an average without a decay": Case(change={f"{T}.ema": {}}, line=f"{T}.ema.decay: is missing"),
     # unions
     "a member under the wrong type": Case(
         change={f"{T}.optimizer.adamW": {}},

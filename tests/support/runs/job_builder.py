@@ -70,7 +70,11 @@ RESNET = {"width": "4", "stem": "small"}
 RECIPES = {
     "simple-cnn L=8 m=4 SGD": Recipe(),
     "simple-cnn L=4 m=5 AdamW augmented": Recipe(
-        leaves=4, leaf_rows=5, optimizer=ADAMW, augmentation=AUGMENTED
+        leaves=4,
+        leaf_rows=5,
+        optimizer=ADAMW,
+        augmentation=AUGMENTED,
+        training={"ema": {"decay": "0.9"}},
     ),
     "resnet18 L=8 m=3 augmented": Recipe(
         model="resnet18", args=RESNET, leaf_rows=3, steps=6, augmentation=AUGMENTED

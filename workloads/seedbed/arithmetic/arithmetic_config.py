@@ -95,6 +95,20 @@ class ParameterGroup:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MovingAverage:
+    """Exponential moving average of the trained parameters: evaluated and exported in their place."""
+
+    decay: float
+    """Share of the average that stays at each step, 0 <= x < 1."""
+    start_step: int = 0
+    """Steps in which the average is the parameters themselves."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.decay < 1.0 or self.start_step < 0:
+            raise ValueError(f"decay must be in 0 <= x < 1 and start_step >= 0, got {self}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Normalisation:
     """Per-channel mean and standard deviation of pixels scaled to 0…1; x = (pixel / 255 - mean) / std."""
 
@@ -136,6 +150,8 @@ class Arithmetic:
     """Largest L2 norm of the whole gradient; None turns clipping off."""
     top_k: int | None = None
     """Evaluations also count the rows whose class is among so many best; None: they do not."""
+    average: MovingAverage | None = None
+    """None evaluates and exports the parameters themselves."""
 
     def __post_init__(self) -> None:
         _check_counts(self)

@@ -48,12 +48,14 @@ def evaluate(
 def evaluation_logits(
     replica: Replica, batches: Iterable[Rows], *, split: str
 ) -> Generator[tuple[Rows, torch.Tensor], None, None]:
-    """Yield each batch with its float32 logits (b, k); the model is in evaluation mode meanwhile.
+    """Yield each batch with its float32 logits (b, k); meanwhile the model is in evaluation mode, and has its
+    averages in place of its parameters.
 
     Each batch starts from the model as eval() left it, whatever batches this worker computed before.
     """
     seed, device = replica.arithmetic.seed, replica.device
     with contextlib.ExitStack() as stack:
+        stack.enter_context(replica.averaged())
         stack.callback(replica.statistics.remember)
         stack.enter_context(preserve_generators(device))
         seed_mode_change(seed, device=device)

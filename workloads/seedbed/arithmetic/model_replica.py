@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -14,6 +15,7 @@ from seedbed.arithmetic.generator_seeding import preserve_generators, seed_mode_
 from seedbed.arithmetic.optimizers import build_optimizer
 from seedbed.arithmetic.read_only_tensors import ReadOnlyTensors
 from seedbed.arithmetic.train_eval_mode import enter_training_mode
+from seedbed.arithmetic.weight_average import WeightAverage
 from seedbed.arithmetic.witness_checksums import Witness
 from seedbed.models.frozen_layers import freeze_layers
 from seedbed.models.memory_layout import has_narrow_convolution, is_channels_last
@@ -62,17 +64,37 @@ class Replica:
                 "the model has no parameter to train; leave requires_grad on for what is to be trained"
             )
         self.optimizer = build_optimizer(arithmetic.optimizer, self.trained, groups=arithmetic.groups)
-        self.witness = Witness(list(self._weights.values()))
+        self.average = (
+            None if arithmetic.average is None else WeightAverage(arithmetic.average, self.trained, model)
+        )
+        self.witness = Witness(list(self.witnessed().values()))
 
     def named_weights(self) -> dict[str, torch.Tensor]:
         """Return the live parameters and persistent buffers, as in the model's state_dict: a shared one under
         each of its names."""
         return dict(self._weights)
 
+    def model_weights(self) -> dict[str, torch.Tensor]:
+        """Return what is evaluated and exported: `named_weights`, with averages in place of parameters."""
+        return self._weights | self._averages()
+
+    def witnessed(self) -> dict[str, torch.Tensor]:
+        """Return the live tensors of the witness: `named_weights`, then averages as `<name> (average)`."""
+        return self._weights | {f"{name} (average)": value for name, value in self._averages().items()}
+
     def named_state(self) -> dict[str, torch.Tensor]:
-        """Return the live tensors of a checkpoint: `model.<name>` and `optimizer.<name>`."""
+        """Return the live tensors of a checkpoint: `model.<name>`, `optimizer.<name>` and
+        `optimizer.average.<name>`."""
         weights = {f"model.{name}": tensor for name, tensor in self._weights.items()}
-        return weights | {f"optimizer.{name}": t for name, t in self.optimizer.named_state().items()}
+        weights |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.named_state().items()}
+        return weights | {f"optimizer.average.{name}": value for name, value in self._averages().items()}
+
+    def _averages(self) -> dict[str, torch.Tensor]:
+        return {} if self.average is None else self.average.named()
+
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context in which the model has the averages in place of its parameters."""
+        return contextlib.nullcontext() if self.average is None else self.average.swapped()
 
     @torch.no_grad()
     def load(self, named: Mapping[str, torch.Tensor]) -> None:

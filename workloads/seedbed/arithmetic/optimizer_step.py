@@ -38,7 +38,7 @@ class StepResult:
     stop: bool
     """Whether any worker asked to stop after this step."""
     witness: npt.NDArray[np.int64]
-    """Shape (t,), in the order of `Replica.named_weights()`; read-only by convention."""
+    """Shape (t,), in the order of `Replica.witnessed()`; read-only by convention."""
 
     @property
     def finite(self) -> bool:
@@ -107,6 +107,8 @@ def _update(replica: Replica, total: Contribution, *, rate: float, step: int) ->
         norm = _norm(gradients)
         torch._foreach_mul_(gradients, torch.clamp(limit / (norm + 1e-6), max=1.0))
         replica.optimizer.step(gradients, rate=rate, step=step)
+    if replica.average is not None:
+        replica.average.update(step, scratch=gradients)
     replica.statistics.replace(statistics.div_(leaves))
     return torch.stack([loss / leaves, norm])
 

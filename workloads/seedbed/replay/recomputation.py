@@ -76,7 +76,7 @@ def recompute(task: RecomputationTask, exchange: Exchange, on_progress: Progress
     return Recomputation(
         difference=difference,
         completed=replay.state.completed,
-        weights_digest=weights_digest(replay.replica.named_weights()),
+        weights_digest=weights_digest(replay.replica.model_weights()),
         compared=tuple(replay.comparison.compared),
         leaves=replay.leaves,
     )
@@ -90,7 +90,7 @@ class _Replay:
         self.context = RunContext.build(task.program, exchange)
         self.exchange, self.replica = self.context.exchange, self.context.replica
         self.state = RunState()
-        self.names = list(self.replica.named_weights())
+        self.names = list(self.replica.witnessed())
         self.comparison = ReceiptComparison(
             program=task.program, decided=task.decided, folder=task.folder, names=self.names
         )
@@ -160,7 +160,7 @@ class _Replay:
         counts = evaluate_split(self.context, split=split)
         if counts.samples == 0:
             return None
-        document = evaluation_document(counts, weights_digest=weights_digest(self.replica.named_weights()))
+        document = evaluation_document(counts, weights_digest=weights_digest(self.replica.model_weights()))
         step = self.state.completed
         record = Evaluation(split=split, step=step, document=document, digest="")
         self.evaluations.append(record)
@@ -180,7 +180,7 @@ class _Replay:
 
     def _copy_if_best(self) -> None:
         if self.task.program.select_best and self._selected() == self.state.completed:
-            weights = self.replica.named_weights()
+            weights = self.replica.model_weights()
             self.best = {name: as_array(tensor).copy() for name, tensor in weights.items()}
 
     def _finished(self) -> Difference | None:

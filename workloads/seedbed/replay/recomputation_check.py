@@ -63,7 +63,7 @@ class ReceiptComparison:
         entry = None if self.ledger is None else self.ledger.step(completed - 1)
         if entry is None:
             return None
-        ours = witness_sums(list(replica.named_weights().values())).cpu().tolist()
+        ours = witness_sums(list(replica.witnessed().values())).cpu().tolist()
         for index, (mine, theirs) in enumerate(zip(ours, entry.witness.tolist(), strict=True)):
             if mine != theirs:
                 name = tensor_name(index, len(ours), self.names)
@@ -104,7 +104,7 @@ class ReceiptComparison:
         if completed not in self.weights:
             return None
         self.compared.append("receipt")
-        mine, theirs = weights_digest(replica.named_weights()), self.weights[completed]
+        mine, theirs = weights_digest(replica.model_weights()), self.weights[completed]
         text = f"weights {mine}, the receipt has {theirs}"
         return None if mine == theirs else _difference("weights", completed, "weights", text)
 
@@ -136,7 +136,7 @@ class ReceiptComparison:
         self, replica: Replica, *, selected: int, evaluations: Sequence[Evaluation]
     ) -> Difference | None:
         """Compare the selected weights, the model files and the metrics with the receipt."""
-        weights = replica.named_weights()
+        weights = replica.model_weights()
         digest = weights_digest(weights)
         if digest != self.decided.weights_digest:
             text = f"the model's weights are {digest}, the receipt has {self.decided.weights_digest}"

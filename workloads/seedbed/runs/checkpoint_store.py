@@ -26,6 +26,7 @@ from seedbed.runs.tensor_serialization import (
     describe_tensors,
     deserialize,
     digest_of_documents,
+    model_of,
     serialize,
     tensors_with_prefix,
 )
@@ -66,6 +67,7 @@ class CheckpointRecord:
     tensors: dict[str, TensorDocument]
     """By `model.<name>` and `optimizer.<name>`."""
     weights_digest: str
+    """Digest of the model that these tensors make: with averages, where the run has them."""
     blobs: dict[str, str]
     """Hex sha256 of the safetensors blobs `model` and `optimizer`."""
     ledger_chain: str
@@ -162,7 +164,7 @@ def checkpoint_record(
         trajectory_id=trajectory_id,
         step=step,
         tensors=documents,
-        weights_digest=digest_of_documents(tensors_with_prefix(documents, MODEL)),
+        weights_digest=digest_of_documents(model_of(documents)),
         blobs={name: sha256(data).hexdigest() for name, data in _blobs(tensors).items()},
         ledger_chain=ledger_chain.hex(),
         evaluations_digest=evaluations_digest(evaluations, up_to=step),

@@ -1,8 +1,8 @@
 """Whether the tensors of a checkpoint are those that the ledger and the evaluations of its run witnessed.
 
 Finds tensors that were exchanged with all digests and seals made anew. The witness is a sum per tensor of
-the model: it is no protection against one who forges the ledger too, nor of the optimizer's tensors. Those
-are bound by the owner record.
+the model and per average: it is no protection against one who forges the ledger too, nor of the optimizer's
+other tensors. Those are bound by the owner record.
 """
 
 from __future__ import annotations
@@ -15,7 +15,13 @@ from seedbed.runs.checkpoint_store import CheckpointRecord, ForgedCheckpoint, re
 from seedbed.runs.evaluation_records import read_evaluation
 from seedbed.runs.ledger import Int64, LedgerReader
 from seedbed.runs.run_folder import RunFolder
-from seedbed.runs.tensor_serialization import MODEL, Array, describe_tensors, tensors_with_prefix
+from seedbed.runs.tensor_serialization import (
+    AVERAGE,
+    MODEL,
+    Array,
+    describe_tensors,
+    tensors_with_prefix,
+)
 
 
 def require_witnessed(
@@ -23,11 +29,13 @@ def require_witnessed(
 ) -> None:
     """Raise ForgedCheckpoint where tensors differ from the record, the ledger or an evaluation.
 
-    `names` are the model's tensors in the order of the witness.
+    `names` are the witnessed tensors in the order of the witness.
     """
     if describe_tensors(tensors) != record.tensors:
         raise _refused(folder, record, "its blobs have other tensors than it lists")
-    found = witness_sums(tensors_with_prefix(tensors, MODEL), names)
+    averages = tensors_with_prefix(tensors, AVERAGE)
+    witnessed = tensors_with_prefix(tensors, MODEL) | {averaged(name): averages[name] for name in averages}
+    found = witness_sums(witnessed, names)
     witnesses = list(
         LedgerReader(folder=folder).witnesses(record.step, chain=bytes.fromhex(record.ledger_chain))
     )
@@ -39,6 +47,11 @@ def require_witnessed(
     evaluation = read_evaluation(folder, split="validation", step=record.step)
     if evaluation is not None and evaluation.document.get("weightsDigest") != record.weights_digest:
         raise _refused(folder, record, "its weights are not those that were evaluated")
+
+
+def averaged(name: str) -> str:
+    """Return the name of the average of a parameter in the witness."""
+    return f"{name} (average)"
 
 
 def witness_sums(tensors: Mapping[str, Array], names: Sequence[str]) -> Int64 | None:

@@ -19,6 +19,7 @@ TensorDocument: TypeAlias = dict[str, Any]
 
 MODEL = "model"
 OPTIMIZER = "optimizer"
+AVERAGE = "optimizer.average"
 
 
 def as_array(tensor: Any) -> Array:
@@ -75,6 +76,11 @@ def tensors_with_prefix(tensors: Mapping[str, Any], prefix: str) -> dict[str, An
     """Return the tensors named `<prefix>.<name>` by `<name>`."""
     head = f"{prefix}."
     return {name.removeprefix(head): value for name, value in tensors.items() if name.startswith(head)}
+
+
+def model_of(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is evaluated and exported of a named state: averages where it has them, else weights."""
+    return tensors_with_prefix(tensors, MODEL) | tensors_with_prefix(tensors, AVERAGE)
 
 
 def to_torch(tensors: Mapping[str, Array]) -> dict[str, Any]:

@@ -138,7 +138,7 @@ class Checkpointer:
             self._witness_stored = True
 
     def _witness_names(self) -> list[str]:
-        return list(self._context.replica.named_weights())
+        return list(self._context.replica.witnessed())
 
     def _save_state(self) -> None:
         tensors = self._context.replica.named_state()

@@ -39,7 +39,7 @@ class Evaluator:
             counts = evaluate_split(self._context, split=split)
             if counts.samples == 0:
                 return
-            digest = weights_digest(self._context.replica.named_weights())
+            digest = weights_digest(self._context.replica.model_weights())
             self.records.append(self._store(split, evaluation_document(counts, weights_digest=digest)))
 
     def _store(self, split: str, document: dict[str, Any]) -> Evaluation:

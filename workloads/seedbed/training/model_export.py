@@ -51,7 +51,7 @@ class ModelExporter:
         return best
 
     def _write(self, selected: int) -> None:
-        config, weights = self._context.config, self._context.replica.named_weights()
+        config, weights = self._context.config, self._context.replica.model_weights()
         require_loadable(config, weights)
         files = save_model(self._folder, weights, model_config_document(config))
         save_training_result(

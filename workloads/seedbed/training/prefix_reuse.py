@@ -41,7 +41,7 @@ class _UnusableError(Exception):
 def adopt_prefix(config: WorkerConfig, folder: RunFolder, names: Sequence[str]) -> int | None:
     """Copy the longest prefix that another run has; return its steps, None if there is none.
 
-    `names` are the model's tensors in the order of the ledger's witness.
+    `names` are the witnessed tensors in the order of the ledger's witness.
     """
     beginning, total = config.trajectory_id(1), config.schedule.total_steps
     for found in checkpoints_of_others(folder, beginning=beginning, up_to=total):

@@ -61,7 +61,7 @@ class RankAgreement:
         context, completed = self._context, self._state.completed
         if context.exchange.world > 1 and self._agreed_step < completed:
             digests = worker_digests(context.replica, self._state.ledger.steps)
-            witness = list(context.replica.named_weights())
+            witness = list(context.replica.witnessed())
             require_agreement(context.config, context.exchange, digests, witness=witness)
             self._agreed_step = completed
 

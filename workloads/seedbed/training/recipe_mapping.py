@@ -9,6 +9,7 @@ from seedbed.arithmetic.arithmetic_config import (
     SGD,
     AdamW,
     Arithmetic,
+    MovingAverage,
     Normalisation,
     ParameterGroup,
 )
@@ -104,7 +105,12 @@ def arithmetic_of(
         frozen=block.freeze or (),
         gradient_clip_norm=None if clipping is None else float(clipping.max_norm),
         top_k=top_k,
+        average=None if block.ema is None else _average(block.ema),
     )
+
+
+def _average(block: training_settings.MovingAverage) -> MovingAverage:
+    return MovingAverage(decay=float(block.decay), start_step=block.start_step)
 
 
 def _learning_rate(block: training_settings.Training, *, samples: int) -> LearningRate:

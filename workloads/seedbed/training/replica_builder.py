@@ -13,7 +13,7 @@ from seedbed.environment.environment_pins import pinned_threads
 from seedbed.environment.process_start import warn_about_hash_order
 from seedbed.models.model_registry import build_model
 from seedbed.models.name_patterns import matches, unused_patterns
-from seedbed.runs.tensor_serialization import Array, to_torch
+from seedbed.runs.tensor_serialization import AVERAGE, Array, to_torch
 from seedbed.training.initial_weights import start_from
 from seedbed.training.worker_config import ModelSource
 from seedbed.usercode.entrypoint_loader import load_entrypoint
@@ -91,9 +91,13 @@ def require_determinism(source: ModelSource) -> None:
 
 
 def load_weights(replica: Replica, weights: Mapping[str, Array]) -> None:
-    """Copy parameters and buffers in; leave the optimizer state unchanged."""
+    """Copy the tensors of a model in, as parameters and as averages; leave the optimizer state unchanged."""
     state = {name: tensor for name, tensor in replica.named_state().items() if name.startswith("optimizer.")}
-    replica.load(state | {f"model.{name}": tensor for name, tensor in to_torch(weights).items()})
+    for name, tensor in to_torch(weights).items():
+        state[f"model.{name}"] = tensor
+        if f"{AVERAGE}.{name}" in state:
+            state[f"{AVERAGE}.{name}"] = tensor
+    replica.load(state)
 
 
 def _replica(arithmetic: Arithmetic, network: object, device: str, *, objective: object) -> Replica:
