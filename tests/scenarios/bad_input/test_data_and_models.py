@@ -12,7 +12,7 @@ from scenarios.bad_input.answers import refused, trained
 from seedbed.storage import open_storage
 from support.datasets.image_files import png
 from support.datasets.small_datasets import write_dataset
-from support.datasets.task_datasets import a_task_dataset
+from support.datasets.task_datasets import LOSSES, a_task_dataset
 from support.runs.command_line import Scene, dataset, edited, flipped, images
 
 BEST = {"training__modelSelection": "Best"}
@@ -95,6 +95,32 @@ def test_a_top_k_must_fit_the_dataset(scene: Scene, top_k: int, task: str, line:
     else:
         scene.job(evaluation__topK=top_k)
     refused(scene.run(), f"spec.evaluation.topK: {line}")
+
+
+METRICS_OF_TASKS = {
+    "multi-label": ("Average precision", "Accuracy", "F1 macro", "F1 micro"),
+    "regression": ("MAE", "RMSE", "R2"),
+}
+
+
+@pytest.mark.parametrize(("task", "titles"), METRICS_OF_TASKS.items(), ids=METRICS_OF_TASKS)
+def test_metrics_of_a_task_are_in_status_report_and_curve(
+    scene: Scene, task: str, titles: tuple[str, ...]
+) -> None:
+    data = a_task_dataset(scene.folder / "d", task)
+    scene.job(dataset__uri=str(data), training__loss=LOSSES[task][0])
+    answer = scene.run("-o", "json")
+    names = {title.lower().replace(" ", "-") for title in titles} | {"loss"}
+    shown = {each["name"] for each in answer.status["metrics"]}
+    assert {name for name in shown if name.startswith("validation/")} == {
+        f"validation/{name}" for name in names
+    }
+    folder = scene.run_folder()
+    report = (folder / "report.html").read_text(encoding="utf-8")
+    assert [title for title in titles if title not in report] == []
+    curve = (folder / "metrics.jsonl").read_text(encoding="utf-8")
+    assert [name for name in names if f"validation/{name}" not in curve] == []
+    assert scene.type("verify", folder, "--from-step", "3").exit_code == 0
 
 
 def test_top_k_is_in_status_report_and_curve(scene: Scene) -> None:

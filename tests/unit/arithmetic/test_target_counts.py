@@ -147,6 +147,38 @@ def test_every_division_and_order_gives_one_record(counter, rows) -> None:
     assert all(record == records[0] for record in records)
 
 
+@settings(deadline=None, max_examples=25)
+@given(
+    case=st.sampled_from(["one label", "labels", "numbers"]),
+    owners=st.lists(st.integers(0, 7), min_size=ROWS // 5, max_size=ROWS // 5),
+    order=st.permutations(range(8)),
+    odd=st.dictionaries(st.integers(0, ROWS - 1), st.sampled_from([np.nan, np.inf, -np.inf])),
+)
+def test_batches_of_any_workers_merge_in_any_order(case, owners, order, odd) -> None:
+    """Batches are fixed; which worker counts one, and which worker is added first, is not."""
+    counter, (targets, logits) = {
+        "one label": (ClassCounter(6, top_k=3), classified(2)),
+        "labels": (LabelCounter(LABELS), labelled(3)),
+        "numbers": (NumberCounter(3, delta=0.7), numbered(5)),
+    }[case]
+    for row, value in odd.items():
+        logits[row, row % logits.shape[1]] = value
+    counts = [
+        counter.count(Batch(labels_b=targets[at : at + 5], count=5), torch.from_numpy(logits[at : at + 5].astype(np.float32)))
+        for at in range(0, ROWS, 5)
+    ]  # fmt: skip
+    workers = [
+        sum((own for own, owner in zip(counts, owners, strict=True) if owner == worker), start=np.zeros(counter.size, np.int64))
+        for worker in order
+    ]  # fmt: skip
+    merged, alone = (
+        evaluation_document(counter.counts(sum(part)), weights_digest="") for part in (workers, counts)
+    )
+    assert merged == alone
+    assert metric_values(merged) == metric_values(alone)
+    assert canonical_json(merged)
+
+
 def test_a_sum_of_floats_would_depend_on_the_order() -> None:
     """Numbers of very different size: exact sums see the small ones."""
     targets = np.array([[1e9], [1e-9], [-1e9], [2.0**-40]])
