@@ -196,7 +196,8 @@ bench-building: .venv/.installed ## Memory and time of dataset builds of more an
 	$(BIN)/python benchmarks/building.py
 
 .PHONY: bench-scale
-bench-scale: .venv/.installed ## Index, order, feed, ledger and dataset commands at 10,000, 100,000 and 1,000,000 rows
+bench-scale: .venv/.installed ## Build, training, resume, index, order, feed, ledger and dataset commands at up to 1,000,000 rows
+	$(BIN)/python benchmarks/million_rows.py
 	$(BIN)/python benchmarks/dataset_scale.py
 
 .PHONY: bench-memory

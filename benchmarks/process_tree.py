@@ -32,6 +32,15 @@ def cpu_seconds() -> float:
     return total / _TICKS
 
 
+def process_seconds(root: int) -> dict[int, float]:
+    """Return the CPU seconds of each living process of a tree, without children that have ended."""
+    found = {}
+    for process in tree(root):
+        with contextlib.suppress(OSError):
+            found[process] = sum(int(ticks) for ticks in _stat(process)[11:13]) / _TICKS
+    return found
+
+
 def private_bytes() -> dict[str, int]:
     """Return resident bytes of the tree: memory of its own, and shared (object store, mapped files) once."""
     own, shared = 0, 0

@@ -89,7 +89,6 @@ PARSED_OTHERWISE = {
     "crds/seedbed_api/strict_json.py": "this is it",
     "crds/seedbed_api/yaml_documents.py": "manifests, with bounds of their own",
     "workloads/seedbed/dataset/file_format.py": "its own document, written a moment before",
-    "workloads/seedbed/dataset/sources/webdataset_listing.py": "fields beside the class may hold NaN; errors are caught",
     "workloads/seedbed/training/rank_agreement.py": "sealed messages between ranks",
     "workloads/seedbed/training/checkpointer.py": "sealed messages between ranks",
     "workloads/seedbed/replay/recomputation.py": "sealed messages between ranks",
