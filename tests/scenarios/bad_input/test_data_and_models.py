@@ -137,13 +137,9 @@ def test_top_k_is_in_status_report_and_curve(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scale", "rate", "step"),
-    [(1e30, "0.1", "step 0"), (100.0, "10", "learningRate")],
-    ids=["at once", "later"],
+    ("scale", "rate"), [(1e9, "0.1"), (100.0, "10")], ids=["large numbers", "a high learning rate"]
 )
-def test_loss_of_numbers_that_is_not_finite_names_their_scale(
-    scene: Scene, scale: float, rate: str, step: str
-) -> None:
+def test_loss_of_numbers_that_is_not_finite_names_their_scale(scene: Scene, scale: float, rate: str) -> None:
     data = a_task_dataset(scene.folder / "d", "regression", rows=30, scale=scale)
     scene.job(
         dataset__uri=str(data),
@@ -151,7 +147,14 @@ def test_loss_of_numbers_that_is_not_finite_names_their_scale(
         training__optimizer={"type": "SGD", "learningRate": rate},
         training__steps=40,
     )
-    refused(scene.run(), "NonFiniteLoss", step, "numbers of the dataset", "divided by its spread", "Huber")
+    refused(
+        scene.run(),
+        "NonFiniteLoss",
+        "learningRate",
+        "numbers of the dataset",
+        "divided by its spread",
+        "Huber",
+    )
 
 
 BUILDS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
