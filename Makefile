@@ -200,6 +200,10 @@ bench-scale: .venv/.installed ## Build, training, resume, index, order, feed, le
 	$(BIN)/python benchmarks/million_rows.py
 	$(BIN)/python benchmarks/dataset_scale.py
 
+.PHONY: bench-fine-tuning
+bench-fine-tuning: .venv/.installed ## Accuracy from trained weights and from random ones in a tenth of the steps
+	$(BIN)/python benchmarks/fine_tuning.py
+
 .PHONY: bench-memory
 bench-memory: .venv/.installed ## Memory and cache while a dataset 10 times larger streams by
 	$(BIN)/python benchmarks/memory.py
