@@ -30,3 +30,5 @@ def beside(module: str, told: Json, log: Path) -> Iterator[IO[bytes]]:
             yield process.stdin
         finally:
             process.kill()
+            # pytest shows it with a failure
+            print(f"the end of {log}:\n{log.read_text(errors='replace')[-3000:]}")
