@@ -12,7 +12,7 @@ import pytest
 from seedbed.runs.evaluation_records import read_evaluations
 from seedbed.runs.training_result import read_training_result
 from seedbed.training.worker_config import WorkerConfig
-from support.gloo.worker_group import WorkerGroup, worker_group
+from support.gloo.worker_counts import Groups, trainers, worker_groups
 from support.runs.small_run import a_dataset, a_manifest, as_worker, folder_of, objects_of, train_run
 
 pytestmark = pytest.mark.slow
@@ -31,31 +31,23 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def groups() -> Iterator[dict[int, WorkerGroup]]:
-    with worker_group(1) as one, worker_group(2) as two, worker_group(3) as three:
-        yield {1: one, 2: two, 3: three}
+def groups() -> Iterator[Groups]:
+    with worker_groups() as found:
+        yield found
 
 
 @pytest.mark.parametrize("training", CASES.values(), ids=CASES)
-def test_one_model_for_every_worker_count(
-    groups: dict[int, WorkerGroup], tmp_path: Path, training: dict[str, Any]
-) -> None:
+def test_one_model_for_every_worker_count(groups: Groups, tmp_path: Path, training: dict[str, Any]) -> None:
     data = a_dataset(tmp_path / "data")
 
     def trained(name: str, trainer: Any) -> dict[str, Any]:
         return result_of(train_run(a_manifest(data, tmp_path / name, **training), trainer))
 
-    def with_workers(world: int) -> Any:
-        return lambda program: groups[world].run(as_worker, program)
-
-    def resumed(program: WorkerConfig) -> None:
-        groups[3].run(as_worker, dataclasses.replace(program, pause_after=STEPS_OF_FIRST_ATTEMPT))
-        groups[2].run(as_worker, dataclasses.replace(program, attempt=2))
-
-    alone = trained("one", with_workers(1))
-    assert trained("two", with_workers(2)) == alone
-    assert trained("three", with_workers(3)) == alone
-    assert trained("resumed", resumed) == alone
+    ways = trainers(groups, pause_after=STEPS_OF_FIRST_ATTEMPT)
+    alone = trained("one", ways["one"])
+    assert trained("two", ways["two"]) == alone
+    assert trained("three", ways["three"]) == alone
+    assert trained("resumed", ways["resumed"]) == alone
     assert trained("without", lambda program: groups[2].run(as_worker, without_average(program))) != alone
 
 

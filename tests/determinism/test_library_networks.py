@@ -8,16 +8,17 @@ import pytest
 
 from determinism.user_tasks import UserOutcome, UserRun, train_network
 from seedbed.arithmetic.arithmetic_config import ParameterGroup
-from support.gloo.worker_group import WorkerGroup, worker_group
+from support.gloo.worker_counts import Groups, worker_groups
+from support.gloo.worker_group import WorkerGroup
 from support.networks.library_networks import EVERY_DAY, TRIED, Network, needs
 
 pytestmark = [pytest.mark.slow, needs("timm", "torchvision")]
 
 
 @pytest.fixture(scope="module")
-def groups() -> Iterator[dict[int, WorkerGroup]]:
-    with worker_group(1) as one, worker_group(2) as two, worker_group(3) as three:
-        yield {1: one, 2: two, 3: three}
+def groups() -> Iterator[Groups]:
+    with worker_groups() as found:
+        yield found
 
 
 def trained(group: WorkerGroup, network: Network, **how: object) -> UserOutcome:
@@ -36,7 +37,7 @@ def trained(group: WorkerGroup, network: Network, **how: object) -> UserOutcome:
     ],
     ids=str,
 )
-def test_one_digest_and_one_evaluation(groups: dict[int, WorkerGroup], network: Network) -> None:
+def test_one_digest_and_one_evaluation(groups: Groups, network: Network) -> None:
     check_one_digest(groups, network)
 
 
@@ -57,12 +58,12 @@ FINE_TUNED: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize("case", FINE_TUNED)
-def test_one_digest_of_a_fine_tuning(groups: dict[int, WorkerGroup], case: str) -> None:
+def test_one_digest_of_a_fine_tuning(groups: Groups, case: str) -> None:
     digests = check_one_digest(groups, EVERY_DAY[0], **FINE_TUNED[case])
     assert digests != trained(groups[1], EVERY_DAY[0]).digest, "the setting changes the training"
 
 
-def check_one_digest(workers: dict[int, WorkerGroup], network: Network, **how: object) -> str:
+def check_one_digest(workers: Groups, network: Network, **how: object) -> str:
     alone = trained(workers[1], network, **how)
     together = trained(workers[3], network, **how)
     assert (together.digest, together.counts) == (alone.digest, alone.counts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,9 @@ import pytest
 from seedbed.receipts import read_receipt
 from seedbed.runs.evaluation_records import read_evaluations
 from seedbed.runs.training_result import read_training_result
-from seedbed.training.worker_config import WorkerConfig
 from support.datasets.task_datasets import LOSSES, a_task_dataset
-from support.gloo.worker_group import WorkerGroup, worker_group
-from support.runs.small_run import a_manifest, as_worker, folder_of, train_run
+from support.gloo.worker_counts import Groups, trainers, worker_groups
+from support.runs.small_run import a_manifest, folder_of, train_run
 
 pytestmark = pytest.mark.slow
 STEPS_OF_FIRST_ATTEMPT = 5
@@ -29,14 +27,14 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def groups() -> Iterator[dict[int, WorkerGroup]]:
-    with worker_group(1) as one, worker_group(2) as two, worker_group(3) as three:
-        yield {1: one, 2: two, 3: three}
+def groups() -> Iterator[Groups]:
+    with worker_groups() as found:
+        yield found
 
 
 @pytest.mark.parametrize(("task", "loss"), CASES.values(), ids=CASES)
 def test_one_digest_for_every_worker_count(
-    groups: dict[int, WorkerGroup], tmp_path: Path, task: str, loss: dict[str, Any]
+    groups: Groups, tmp_path: Path, task: str, loss: dict[str, Any]
 ) -> None:
     data = a_task_dataset(tmp_path, task)
     training = {"loss": loss, "augmentation": [RESIZE, FLIP], "modelSelection": "Best"}
@@ -47,17 +45,11 @@ def test_one_digest_for_every_worker_count(
             manifest["spec"]["evaluation"]["topK"] = 2
         return result_of(train_run(manifest, trainer))
 
-    def with_workers(world: int) -> Any:
-        return lambda program: groups[world].run(as_worker, program)
-
-    def resumed(program: WorkerConfig) -> None:
-        groups[3].run(as_worker, dataclasses.replace(program, pause_after=STEPS_OF_FIRST_ATTEMPT))
-        groups[2].run(as_worker, dataclasses.replace(program, attempt=2))
-
-    alone = trained("one", with_workers(1))
-    assert trained("two", with_workers(2)) == alone
-    assert trained("three", with_workers(3)) == alone
-    assert trained("resumed", resumed) == alone
+    ways = trainers(groups, pause_after=STEPS_OF_FIRST_ATTEMPT)
+    alone = trained("one", ways["one"])
+    assert trained("two", ways["two"]) == alone
+    assert trained("three", ways["three"]) == alone
+    assert trained("resumed", ways["resumed"]) == alone
 
 
 def result_of(folder: Path) -> dict[str, Any]:

@@ -7,16 +7,17 @@ from collections.abc import Iterator
 import pytest
 
 from determinism.user_tasks import UserOutcome, UserRun, train_network
-from support.gloo.worker_group import WorkerGroup, worker_group
+from support.gloo.worker_counts import Groups, worker_groups
+from support.gloo.worker_group import WorkerGroup
 from support.networks.accepted_networks import one_digest
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def groups() -> Iterator[dict[int, WorkerGroup]]:
-    with worker_group(1) as one, worker_group(2) as two, worker_group(3) as three:
-        yield {1: one, 2: two, 3: three}
+def groups() -> Iterator[Groups]:
+    with worker_groups() as found:
+        yield found
 
 
 def trained(group: WorkerGroup, run: UserRun) -> UserOutcome:
@@ -27,7 +28,7 @@ def trained(group: WorkerGroup, run: UserRun) -> UserOutcome:
 
 
 @pytest.mark.parametrize("network", one_digest())
-def test_one_digest_and_one_evaluation(groups: dict[int, WorkerGroup], network: str) -> None:
+def test_one_digest_and_one_evaluation(groups: Groups, network: str) -> None:
     alone = trained(groups[1], UserRun(network=network))
     for world in (2, 3):
         together = trained(groups[world], UserRun(network=network))

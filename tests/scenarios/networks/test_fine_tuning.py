@@ -19,19 +19,8 @@ def weights(folder: Path) -> dict[str, Any]:
     return load_file(folder / "model/model.safetensors")
 
 
-def trained(scene: Scene, **changes: Any) -> Path:
-    before = set((scene.runs / "runs").glob("*"))
-    scene.job(**changes)
-    answer = scene.run()
-    assert answer.exit_code == 0, answer.stderr
-    (folder,) = set((scene.runs / "runs").glob("*")) - before
-    return folder
-
-
 def test_frozen_layers_keep_their_first_values_whatever_the_number_of_steps(scene: Scene) -> None:
-    short, long = (
-        weights(trained(scene, training__freeze=FROZEN, training__steps=steps)) for steps in (2, 6)
-    )
+    short, long = (weights(scene.trained(training__freeze=FROZEN, training__steps=steps)) for steps in (2, 6))
     same = {name for name in short if (short[name] == long[name]).all()}
     assert same == {
         "conv1.weight",
@@ -45,7 +34,7 @@ def test_frozen_layers_keep_their_first_values_whatever_the_number_of_steps(scen
 
 
 def test_a_run_with_frozen_layers_and_groups_is_resumed_and_replayed(scene: Scene) -> None:
-    folder = trained(scene, training__freeze=FROZEN, training__parameterGroups=GROUPS)
+    folder = scene.trained(training__freeze=FROZEN, training__parameterGroups=GROUPS)
     straight = weights(folder)
     (folder / "result.json").unlink()
     for late in (folder / "checkpoints").glob("*6*"):
@@ -58,10 +47,10 @@ def test_a_run_with_frozen_layers_and_groups_is_resumed_and_replayed(scene: Scen
 
 def test_each_setting_is_another_run_and_other_weights(scene: Scene) -> None:
     folders = [
-        trained(scene),
-        trained(scene, training__freeze=FROZEN),
-        trained(scene, training__parameterGroups=GROUPS),
-        trained(scene, training__parameterGroups=list(reversed(GROUPS))),
+        scene.trained(),
+        scene.trained(training__freeze=FROZEN),
+        scene.trained(training__parameterGroups=GROUPS),
+        scene.trained(training__parameterGroups=list(reversed(GROUPS))),
     ]
     identities = {folder.name for folder in folders}
     digests = {sha256((folder / "model/model.safetensors").read_bytes()).digest() for folder in folders}

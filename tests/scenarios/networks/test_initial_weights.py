@@ -22,15 +22,6 @@ def weights(folder: Path) -> dict[str, Any]:
     return load_file(folder / "model/model.safetensors")
 
 
-def trained(scene: Scene, **changes: Any) -> Path:
-    before = set((scene.runs / "runs").glob("*"))
-    scene.job(**changes)
-    answer = scene.run()
-    assert answer.exit_code == 0, answer.stderr
-    (folder,) = set((scene.runs / "runs").glob("*")) - before
-    return folder
-
-
 def receipt(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "receipt.json").read_text())
 
@@ -38,7 +29,7 @@ def receipt(folder: Path) -> dict[str, Any]:
 @pytest.fixture
 def start(scene: Scene) -> Path:
     """Return the model of a run of two steps with another seed."""
-    folder = trained(scene, training__steps=2, training__seed=11)
+    folder = scene.trained(training__steps=2, training__seed=11)
     file = scene.folder / "start.safetensors"
     file.write_bytes((folder / "model/model.safetensors").read_bytes())
     return file
@@ -47,14 +38,14 @@ def start(scene: Scene) -> Path:
 def test_frozen_layers_have_the_values_of_the_file_and_excluded_ones_do_not(
     scene: Scene, start: Path
 ) -> None:
-    folder = trained(scene, model__weights={"uri": str(start), **HEAD}, training__freeze=["conv*", "norm*"])
+    folder = scene.trained(model__weights={"uri": str(start), **HEAD}, training__freeze=["conv*", "norm*"])
     given, found = load_file(start), weights(folder)
     same = {name for name in found if (found[name] == given[name]).all()}
     assert same == {name for name in found if not name.startswith("head.")}
 
 
 def test_a_torch_file_of_the_same_tensors_is_the_same_run(scene: Scene, start: Path) -> None:
-    first = trained(scene, model__weights={"uri": str(start)})
+    first = scene.trained(model__weights={"uri": str(start)})
     digest = json.loads((first / "recipe.json").read_text())["model"]["weights"]["digest"]
     file = scene.folder / "checkpoint.pt"
     torch.save({"epoch": 3, "model_state_dict": load_tensors(start)}, file)
@@ -71,7 +62,7 @@ def test_a_torch_file_of_the_same_tensors_is_the_same_run(scene: Scene, start: P
 
 
 def test_a_run_from_weights_is_resumed_and_replayed_wherever_the_file_lies(scene: Scene, start: Path) -> None:
-    folder = trained(scene, model__weights={"uri": str(start)})
+    folder = scene.trained(model__weights={"uri": str(start)})
     straight = weights(folder)
     (folder / "result.json").unlink()
     for late in (folder / "checkpoints").glob("*6*"):
@@ -87,8 +78,8 @@ def test_a_run_from_weights_is_resumed_and_replayed_wherever_the_file_lies(scene
 
 
 def test_a_run_of_the_store_is_the_same_start_as_its_file(scene: Scene) -> None:
-    first = trained(scene, training__steps=2)
-    by_run = trained(scene, model__weights={"run": first.name[:12]})
+    first = scene.trained(training__steps=2)
+    by_run = scene.trained(model__weights={"run": first.name[:12]})
     execution = receipt(by_run)["predicate"]["runDetails"]["seedbed_execution"]
     assert execution["weightsRun"] == f"sha256:{first.name}"
     assert execution["weightsURI"].endswith(f"{first.name}/model/model.safetensors")
@@ -131,7 +122,7 @@ def test_the_model_of_somebody_else_is_a_start_only_where_the_output_is_trusted(
     scene: Scene, as_another: Callable[[str], None]
 ) -> None:
     as_another("a")
-    first = trained(scene, training__steps=2)
+    first = scene.trained(training__steps=2)
     as_another("b")
     scene.job(model__weights={"run": first.name[:12]})
     answer = scene.run()

@@ -28,21 +28,12 @@ def weights_of(folder: Path, step: int) -> dict[str, Any]:
     return tensors_with_prefix(tensors, MODEL)
 
 
-def trained(scene: Scene, **changes: Any) -> Path:
-    before = set((scene.runs / "runs").glob("*"))
-    scene.job(**changes)
-    answer = scene.run()
-    assert answer.exit_code == 0, answer.stderr
-    (folder,) = set((scene.runs / "runs").glob("*")) - before
-    return folder
-
-
 def equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return one.keys() == other.keys() and all((one[name] == other[name]).all() for name in one)
 
 
 def test_the_model_is_the_average_and_the_checkpoint_has_the_weights_too(scene: Scene) -> None:
-    plain, averaged = trained(scene), trained(scene, training__ema=EMA)
+    plain, averaged = scene.trained(), scene.trained(training__ema=EMA)
     assert plain.name != averaged.name
     assert equal(weights_of(plain, 6), weights_of(averaged, 6))
     assert equal(model_of(plain), weights_of(plain, 6))
@@ -52,7 +43,7 @@ def test_the_model_is_the_average_and_the_checkpoint_has_the_weights_too(scene: 
 
 
 def test_a_decay_of_0_is_another_run_with_the_plain_weights(scene: Scene) -> None:
-    plain, averaged = trained(scene), trained(scene, training__ema={"decay": "0"})
+    plain, averaged = scene.trained(), scene.trained(training__ema={"decay": "0"})
     assert plain.name != averaged.name
     assert equal(model_of(plain), model_of(averaged))
     one, other = read_receipt(plain).decided, read_receipt(averaged).decided
@@ -60,13 +51,13 @@ def test_a_decay_of_0_is_another_run_with_the_plain_weights(scene: Scene) -> Non
 
 
 def test_averaging_after_the_last_step_leaves_the_weights(scene: Scene) -> None:
-    plain, averaged = trained(scene), trained(scene, training__ema={"decay": "0.999", "startStep": 6})
+    plain, averaged = scene.trained(), scene.trained(training__ema={"decay": "0.999", "startStep": 6})
     assert equal(model_of(plain), model_of(averaged))
 
 
 @pytest.mark.parametrize("options", [{}, BEST], ids=["last", "best"])
 def test_an_averaged_run_is_resumed_and_replayed(scene: Scene, options: dict[str, Any]) -> None:
-    folder = trained(scene, training__ema=EMA, **options)
+    folder = scene.trained(training__ema=EMA, **options)
     straight = (folder / "model/model.safetensors").read_bytes()
     receipt = read_receipt(folder).decided
     for late in ("result.json", "model/model.safetensors", "checkpoints/6.json"):
@@ -86,7 +77,7 @@ def test_an_averaged_run_is_resumed_and_replayed(scene: Scene, options: dict[str
 
 
 def test_evaluations_and_the_best_model_are_of_averages(scene: Scene) -> None:
-    folder = trained(scene, training__ema=EMA, **BEST)
+    folder = scene.trained(training__ema=EMA, **BEST)
     decided = read_receipt(folder).decided
     checkpoints = dict(decided.checkpoints)
     found = {
@@ -104,7 +95,7 @@ def test_a_checkpoint_with_other_averages_is_not_used(scene: Scene) -> None:
     from seedbed.runs.evaluation_records import read_evaluations
     from seedbed.runs.tensor_serialization import serialize
 
-    folder = trained(scene, training__ema=EMA)
+    folder = scene.trained(training__ema=EMA)
     run, straight = folder_of(folder), model_of(folder)
     record, tensors = load_checkpoint(run, 4)
     name = "optimizer.average.head.weight"

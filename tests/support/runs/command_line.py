@@ -134,6 +134,15 @@ class Scene:
         """Type `seedbed run -f job.yaml …`."""
         return self.type("run", "-f", self.manifest, *words)
 
+    def trained(self, **changes: Any) -> Path:
+        """Write the manifest, run it and return the folder of the run, which must be a new one."""
+        before = set((self.runs / "runs").glob("*"))
+        self.job(**changes)
+        answer = self.run()
+        assert answer.exit_code == 0, answer.stderr
+        (folder,) = set((self.runs / "runs").glob("*")) - before
+        return folder
+
     def run_folder(self) -> Path:
         """Return the one run folder of the output."""
         (found,) = (self.runs / "runs").iterdir()
